@@ -1,0 +1,118 @@
+"""HTTP messages as values: header fields, requests, response heads.
+
+The vocabulary every other module speaks. It knows nothing of caching, of Twisted or of configuration. Wire data is
+`bytes` throughout; nothing here decodes, reorders or normalises what was received.
+"""
+
+from collections.abc import Collection, Iterator
+from functools import cached_property
+
+from attrs import frozen
+
+# RFC 9110, 7.6.1, and the fields that RFC 9112 and older practice define for one connection only. `Trailer` stays out:
+# it describes the content, not the connection, but we never forward trailers, so announcing them would be untrue.
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"keep-alive",
+        b"proxy-authenticate",
+        b"proxy-authentication-info",
+        b"proxy-authorization",
+        b"proxy-connection",
+        b"te",
+        b"trailer",
+        b"transfer-encoding",
+        b"upgrade",
+    }
+)
+
+
+@frozen
+class Headers:
+    """Header fields in the order received, repeated fields included; names match without regard to case."""
+
+    pairs: tuple[tuple[bytes, bytes], ...] = ()
+
+    @cached_property
+    def _by_name(self) -> dict[bytes, list[bytes]]:
+        """Field values by lower-case name: looked at often, so made once."""
+        found: dict[bytes, list[bytes]] = {}
+        for name, value in self.pairs:
+            found.setdefault(name.lower(), []).append(value)
+        return found
+
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        return iter(self.pairs)
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def __contains__(self, name: bytes) -> bool:
+        return name.lower() in self._by_name
+
+    def __repr__(self) -> str:
+        # Names only: values may be credentials, and a repr ends up in logs.
+        return f"Headers({b', '.join(name for name, _ in self.pairs).decode('latin-1')})"
+
+    def get(self, name: bytes) -> bytes | None:
+        """Return the first value of `name`, or None."""
+        values = self._by_name.get(name.lower())
+        return values[0] if values else None
+
+    def get_all(self, name: bytes) -> list[bytes]:
+        """Return every value of `name`, in order."""
+        return list(self._by_name.get(name.lower(), ()))
+
+    def combined(self, name: bytes) -> bytes | None:
+        """Return the values of `name` as one list-based value (RFC 9110, 5.3), or None where the field is absent."""
+        values = self._by_name.get(name.lower())
+        return None if values is None else b", ".join(values)
+
+    def members(self, name: bytes) -> list[bytes]:
+        """Return the members of the simple list `name`: split at commas, trimmed, lower case, empty ones left out."""
+        values = self._by_name.get(name.lower(), ())
+        return [member for value in values for part in value.split(b",") if (member := part.strip(b" \t").lower())]
+
+    def without(self, names: Collection[bytes]) -> "Headers":
+        """Return these fields less those in `names`, which are given in lower case."""
+        return Headers(tuple(pair for pair in self.pairs if pair[0].lower() not in names))
+
+    def adding(self, *pairs: tuple[bytes, bytes]) -> "Headers":
+        """Return these fields with `pairs` after them."""
+        return Headers(self.pairs + pairs)
+
+    def replacing(self, *pairs: tuple[bytes, bytes]) -> "Headers":
+        """Return these fields with every field named in `pairs` replaced by the values given there, at the end."""
+        return self.without({name.lower() for name, _ in pairs}).adding(*pairs)
+
+    def end_to_end(self) -> "Headers":
+        """Return the fields that may be forwarded or stored: none of the connection's own (RFC 9110, 7.6.1)."""
+        return self.without(HOP_BY_HOP.union(self.members(b"connection")))
+
+
+@frozen
+class Request:
+    """A request as its caller sent it, or as it goes to the origin: there, `target` is the origin's."""
+
+    method: bytes
+    target: bytes
+    headers: Headers = Headers()
+    body: bytes = b""
+    client: str = ""
+    """The caller's network address as text, without the port; empty where there is none (a Unix socket)."""
+    secure: bool = False
+    """Whether the caller came by TLS."""
+
+    def __repr__(self) -> str:
+        # The path alone: a query may hold a key.
+        path = self.target.partition(b"?")[0].decode("latin-1")
+        return f"<Request {self.method.decode('latin-1')} {path} {len(self.body)} bytes>"
+
+
+@frozen
+class Response:
+    """The head of a response: what is known before its content arrives."""
+
+    status: int
+    headers: Headers = Headers()
+    reason: bytes = b""
