@@ -1,0 +1,123 @@
+"""The primary cache key: what makes two requests the same question (RFC 9111, 2).
+
+Theory of operation
+-------------------
+The key is SHA-256 over length-prefixed fields, so that no two different lists of fields meet in one string: mapping,
+method, target URI, credential partition, content. Nothing a caller sends can move a byte from one field to another.
+
+The credential partition is an HMAC, under a secret kept with the store, over the credential fields: two callers with
+different credentials never share a stored response, and the store holds nothing to log in with.
+
+The content counts whole. JSON is brought to one form first (object members sorted, no white space, numbers and strings
+as written), because clients order members as they like; anything that is not clean JSON counts byte for byte, with the
+fields that say how to read it.
+"""
+
+import hmac
+import json
+from collections.abc import Iterable
+from hashlib import sha256
+from json.encoder import encode_basestring_ascii
+from typing import Any
+
+from buddyproxy.cache.policy import Policy
+from buddyproxy.message import Headers, Request
+
+
+def primary_key(request: Request, uri: bytes, policy: Policy, secret: bytes) -> bytes:
+    """Return the 32 bytes under which the response to `request` for the target URI `uri` is stored."""
+    method = b"GET" if request.method == b"HEAD" else request.method
+    partition = credential_partition(request.headers, policy.credentials, secret) if policy.partition else b""
+    return _digest((policy.mapping.encode(), method, uri, partition, *_content(request)))
+
+
+def credential_partition(headers: Headers, credentials: frozenset[bytes], secret: bytes) -> bytes:
+    """Return a digest of the credential fields among `headers` under `secret`; empty where there are none."""
+    named = [(name.lower(), value) for name, value in headers if name.lower() in credentials]
+    if not named:
+        return b""
+    # Sorted by name only: the order of one field's own lines matters.
+    named.sort(key=lambda pair: pair[0])
+    return hmac.digest(secret, _framed(part for pair in named for part in pair), "sha256")
+
+
+def canonical_json(body: bytes) -> bytes | None:
+    """Return one form for all spellings of a JSON text; None where `body` is not JSON that is safe to respell.
+
+    Numbers stay as written (1, 1.0 and 1e0 are different questions), and so does the order of arrays. Objects that
+    repeat a member mean different things to different readers and are not respelled.
+    """
+    try:
+        tree = json.loads(
+            body.decode("utf-8"),
+            parse_int=_Number,
+            parse_float=_Number,
+            parse_constant=_refuse,
+            object_pairs_hook=_members,
+        )
+        return "".join(_spell(tree)).encode("ascii")
+    except (ValueError, RecursionError):
+        return None
+
+
+class _Number(str):
+    """A number as it was written."""
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(constant)
+
+
+def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("repeated member")
+    return members
+
+
+def _spell(tree: object) -> Iterable[str]:
+    """Yield the canonical spelling of a parsed JSON text, piece by piece."""
+    match tree:
+        case _Number():
+            yield str(tree)
+        case str():
+            yield encode_basestring_ascii(tree)
+        case dict():
+            yield "{"
+            for name in sorted(tree):
+                yield encode_basestring_ascii(name)
+                yield ":"
+                yield from _spell(tree[name])
+                yield ","
+            yield "}"
+        case list():
+            yield "["
+            for element in tree:
+                yield from _spell(element)
+                yield ","
+            yield "]"
+        case _:
+            yield json.dumps(tree)
+
+
+def _content(request: Request) -> tuple[bytes, ...]:
+    """Return what the key holds of the content, with the fields that tell how to read it."""
+    if not request.body:
+        return ()
+    media_type = request.headers.get(b"content-type") or b""
+    coding = request.headers.combined(b"content-encoding") or b""
+    essence = media_type.partition(b";")[0].strip().lower()
+    if not coding and (essence == b"application/json" or essence.endswith(b"+json")):
+        canonical = canonical_json(request.body)
+        if canonical is not None:
+            return b"json", essence, canonical
+    return b"bytes", media_type, coding, request.body
+
+
+def _framed(parts: Iterable[bytes]) -> bytes:
+    """Return `parts` as one string that no other list of parts makes."""
+    return b"".join(b"%d:%b" % (len(part), part) for part in parts)
+
+
+def _digest(parts: Iterable[bytes]) -> bytes:
+    return sha256(_framed(parts)).digest()

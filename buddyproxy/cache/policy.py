@@ -1,0 +1,90 @@
+"""What a mapping asks of the cache, as one value.
+
+Both modes are the same rules with different policies; nothing else in `cache/` knows of modes or of configuration.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from attrs import field, frozen
+
+from buddyproxy.config import CacheSettings, DomainMapping
+
+CREDENTIALS: Final = frozenset(
+    {
+        b"api-key",
+        b"apikey",
+        b"authorization",
+        b"cookie",
+        b"ocp-apim-subscription-key",
+        b"openai-organization",
+        b"openai-project",
+        b"proxy-authorization",
+        b"x-access-token",
+        b"x-amz-security-token",
+        b"x-api-key",
+        b"x-auth-token",
+        b"x-functions-key",
+        b"x-goog-api-key",
+        b"x-rapidapi-key",
+        b"x-subscription-token",
+    }
+)
+"""Request fields that say who is asking, in lower case; a mapping's `credentials` adds to them."""
+
+
+BUDDY_TTL: Final = 7 * 86400.0
+"""Freshness lifetime in buddy mode, in seconds, where neither the origin nor the configuration names one."""
+
+
+@frozen
+class Policy:
+    """What may be stored of one mapping, for how long, and who may share it. Times in seconds, sizes in bytes."""
+
+    mapping: str
+    default_ttl: float | None = None
+    """Freshness lifetime of responses that say nothing of it; None: heuristic only (RFC 9111, 4.2.2)."""
+    methods: frozenset[bytes] = frozenset({b"GET"})
+    """Request methods whose responses are stored, each under a key of its own; HEAD always goes with GET."""
+    partition: bool = False
+    """Whether callers with different credentials are kept apart by the key."""
+    shared: bool = True
+    """Whether RFC 9111's rule for requests with Authorization applies (3.5)."""
+    credentials: frozenset[bytes] = CREDENTIALS
+    keep_set_cookie: bool = True
+    """Whether Set-Cookie is stored with the response."""
+    store_errors: bool = True
+    """Whether statuses from 400 are stored at all; those in `error_ttl` always are."""
+    error_ttl: Mapping[int, float] = field(factory=dict)
+    """Freshness lifetime by status, for responses from 400 that say nothing of it."""
+    override_origin: bool = False
+    """Whether `default_ttl` stands in for what the origin says about caching."""
+    min_size: int = 0
+    max_size: int = 10 * 2**20
+
+    def caches(self, method: bytes) -> bool:
+        """Return whether requests with `method` may be answered from the cache."""
+        return method in self.methods or (method == b"HEAD" and b"GET" in self.methods)
+
+
+def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy:
+    """Return the policy of the mapping `name`: the mode's defaults, under what the configuration says."""
+    mode = mapping.mode or cache.mode
+    buddy = mode == "buddy"
+    ttl = mapping.ttl if mapping.ttl is not None else cache.default_ttl
+    methods = mapping.methods or cache.cacheable_methods or (("GET", "POST") if buddy else ("GET",))
+    partition = buddy and not mapping.share
+    return Policy(
+        mapping=name,
+        default_ttl=BUDDY_TTL if ttl is None and buddy else ttl,
+        methods=frozenset(method.encode("ascii") for method in methods) - {b"HEAD"},
+        partition=partition,
+        shared=not buddy,
+        credentials=CREDENTIALS.union(field.lower().encode("ascii") for field in mapping.credentials),
+        keep_set_cookie=not buddy,
+        store_errors=cache.cache_error_responses or not buddy,
+        error_ttl=cache.error_ttl,
+        override_origin=mapping.override_origin,
+        min_size=cache.min_cache_response_size,
+        max_size=cache.max_cache_response_size,
+    )

@@ -1,0 +1,59 @@
+"""A stored response: what the cache keeps of an exchange, and what finds it again."""
+
+from functools import cached_property
+from hashlib import sha256
+
+from attrs import field, frozen
+
+from buddyproxy.message import Headers, Response
+
+Selecting = tuple[tuple[bytes, bytes | None], ...]
+"""Selecting header fields (RFC 9111, 4.1): lower-case name and normalised value, None where the request had none.
+
+Sorted by name. Values of credential fields stand as digests, never in clear (see `vary.py`).
+"""
+
+
+@frozen
+class StoredResponse:
+    """A complete response as the origin sent it, with all that reusing it needs."""
+
+    key: bytes
+    """The primary cache key: 32 bytes (see `key.py`). Several stored responses may share one."""
+    selecting: Selecting
+    """What told this response apart from others of the same key; empty where it does not vary."""
+    mapping: str
+    """The name of the mapping it came through."""
+    method: bytes
+    uri: bytes
+    """The absolute target URI at the origin: what people purge by."""
+    response: Response
+    """Status and end-to-end fields, without those that must not be stored (RFC 9111, 3.1)."""
+    body: bytes = field(repr=lambda body: f"<{len(body)} bytes>")
+    request_time: float
+    """When the request was sent, in seconds since the epoch (RFC 9111, 4.2.3)."""
+    response_time: float
+    """When the response's head arrived, in seconds since the epoch."""
+    expires: float
+    """When it stops being fresh, in seconds since the epoch: an index for cleaning up; reuse is decided anew."""
+    remove_after: float
+    """When it is of no more use, not even to validate, in seconds since the epoch."""
+
+    @cached_property
+    def variant(self) -> bytes:
+        """Return 16 bytes that tell this response from others of the same key; equal exactly when `selecting` is."""
+        digest = sha256()
+        for name, value in self.selecting:
+            for part in (name, b"-" if value is None else b"+" + value):
+                digest.update(b"%d:" % len(part) + part)
+        return digest.digest()[:16]
+
+    @property
+    def headers(self) -> Headers:
+        """Return the stored header fields."""
+        return self.response.headers
+
+    @property
+    def size(self) -> int:
+        """Return about how many bytes of memory it takes, counted alike by every tier."""
+        return len(self.body) + len(self.uri) + sum(len(name) + len(value) + 100 for name, value in self.headers) + 600
