@@ -1,0 +1,90 @@
+"""What is changed in a message on its way through: fields set and removed, and what a gateway adds of its own.
+
+Pure functions of values; the cache key is made from what they leave, so nothing they add can be shared by mistake.
+"""
+
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address
+from typing import Final
+
+from attrs import evolve, frozen
+
+from buddyproxy.cache.status import CACHE_NAME
+from buddyproxy.errors import LoopDetected
+from buddyproxy.message import Headers, Request
+
+VIA: Final = b"1.1 " + CACHE_NAME.encode("ascii")
+
+# Several proxies in a row are legitimate; this many passes through one kind of proxy are a ring.
+MOST_PASSES: Final = 8
+
+_FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
+
+Network = IPv4Network | IPv6Network
+
+
+@frozen
+class FieldChanges:
+    """Fields to remove and to set; a field that is set replaces all of its name."""
+
+    set: tuple[tuple[bytes, bytes], ...] = ()
+    remove: frozenset[bytes] = frozenset()
+
+    def apply(self, headers: Headers) -> Headers:
+        """Return `headers` with the changes made."""
+        if not self.set and not self.remove:
+            return headers
+        return headers.without(self.remove).replacing(*self.set)
+
+
+@frozen
+class Outward:
+    """What becomes of a caller's request before the cache and the origin see it."""
+
+    changes: FieldChanges = FieldChanges()
+    forwarded: bool = False
+    """Whether the origin is told who is asking (RFC 7239)."""
+    trusted: Sequence[Network] = ()
+    """Networks whose own word on that is believed."""
+
+    def apply(self, request: Request, authority: bytes, target: bytes) -> Request:
+        """Return `request` as the origin at `authority` is to see it, asking for `target`.
+
+        Raises `LoopDetected` where it has come this way too often.
+        """
+        if sum(VIA in member for member in request.headers.get_all(b"via")) >= MOST_PASSES:
+            raise LoopDetected("this request has passed through buddyproxy again and again: a mapping leads back to it")
+        headers = self._about_caller(request, request.headers.end_to_end())
+        host, via = (b"Host", authority), (b"Via", VIA)
+        headers = self.changes.apply(headers.without({b"host"}).adding(via))
+        # Host leads (RFC 9112, 3.2), unless the mapping names another.
+        headers = headers if b"host" in headers else Headers((host, *headers))
+        return evolve(request, target=target, headers=headers)
+
+    def _about_caller(self, request: Request, headers: Headers) -> Headers:
+        """Return `headers` with of the fields that tell of the caller only those that are believed or ours."""
+        if not self._trusts(request.client):
+            told = {name.lower() for name, _ in headers if name.lower().startswith(b"x-forwarded-")}
+            headers = headers.without(_FORWARDED | told)
+        return headers.adding(*_introduction(request)) if self.forwarded and request.client else headers
+
+    def _trusts(self, client: str) -> bool:
+        try:
+            address = ip_address(client)
+        except ValueError:
+            return False
+        return any(address in network for network in self.trusted)
+
+
+def _introduction(request: Request) -> tuple[tuple[bytes, bytes], ...]:
+    """Return the fields that tell the origin of the caller (RFC 7239, and what came before it)."""
+    client = request.client.encode("ascii")
+    host = request.headers.get(b"host") or b""
+    scheme = b"https" if request.secure else b"http"
+    node = b'"[%b]"' % client if b":" in client else client
+    return (
+        (b"Forwarded", b'for=%b;host="%b";proto=%b' % (node, host.replace(b'"', b""), scheme)),
+        (b"X-Forwarded-For", client),
+        (b"X-Forwarded-Host", host),
+        (b"X-Forwarded-Proto", scheme),
+    )

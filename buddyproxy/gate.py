@@ -1,0 +1,118 @@
+"""May this caller in? And no trace of the key behind this point.
+
+Pure: a request goes in, the same request without its key comes out, or a `SecurityError`. Keys are held as digests and
+compared in constant time.
+"""
+
+import hmac
+from collections.abc import Sequence
+from hashlib import sha256
+
+from attrs import evolve, field, frozen
+
+from buddyproxy.errors import SecurityError
+from buddyproxy.message import Headers, Request
+
+_REFUSAL = "this proxy needs its key, and the request has none that is valid"
+
+
+KEY_POSITIONS = frozenset({"header", "path_prefix", "query_param"})
+"""Where a caller may show its key."""
+
+
+@frozen
+class Key:
+    """A key that opens the gate, and the mappings it is for; None: all of them."""
+
+    digest: bytes = field(repr=False)
+    mappings: frozenset[str] | None = None
+
+    @classmethod
+    def of(cls, secret: str, mappings: Sequence[str] | None = None) -> "Key":
+        """Return the key with the text `secret`."""
+        return cls(_digest(secret.encode()), None if mappings is None else frozenset(mappings))
+
+
+@frozen
+class Admitted:
+    """A request that may go on, freed of its key."""
+
+    request: Request
+    prefix: bytes = field(default=b"", repr=False)
+    """The path segment the key was given in, with its slash; empty where it came another way."""
+    mappings: frozenset[str] | None = None
+
+    def check(self, mapping: str) -> None:
+        """Raise `SecurityError` unless the caller's key is for `mapping`."""
+        if self.mappings is not None and mapping not in self.mappings:
+            raise SecurityError("this key is not for that mapping")
+
+
+@frozen
+class Gate:
+    """Lets in whoever shows one of `keys`; without keys, everyone."""
+
+    keys: tuple[Key, ...] = ()
+    positions: frozenset[str] = KEY_POSITIONS
+    header: bytes = b"X-Proxy-Key"
+    parameter: bytes = b"proxy_key"
+
+    def admit(self, request: Request) -> Admitted:
+        """Return `request` without its key. Raises `SecurityError` where a key is needed and none is right."""
+        if not self.keys:
+            return Admitted(request)
+        shown, stripped = self._strip(request)
+        found = [(key, prefix) for secret, prefix in shown for key in self._matching(secret)]
+        if not found:
+            raise SecurityError(_REFUSAL)
+        key, prefix = found[0]
+        headers = _without_key(stripped.headers, [secret for secret, _ in shown])
+        return Admitted(
+            evolve(stripped, headers=headers, target=stripped.target[len(prefix) :] or b"/"), prefix, key.mappings
+        )
+
+    def _strip(self, request: Request) -> tuple[list[tuple[bytes, bytes]], Request]:
+        """Return what may be keys, each with the path prefix it stood in, and the request less header and parameter.
+
+        The path keeps its prefix: whether its first segment is a key or a mapping's name, the comparison tells.
+        """
+        shown: list[tuple[bytes, bytes]] = []
+        if "header" in self.positions:
+            shown += [(value, b"") for value in request.headers.get_all(self.header)]
+            request = evolve(request, headers=request.headers.without({self.header.lower()}))
+        if "query_param" in self.positions:
+            values, target = _cut_parameter(request.target, self.parameter)
+            shown += [(value, b"") for value in values]
+            request = evolve(request, target=target)
+        if "path_prefix" in self.positions:
+            segment = request.target[1:].partition(b"?")[0].partition(b"/")[0]
+            shown.append((segment, b"/" + segment))
+        return shown, request
+
+    def _matching(self, secret: bytes) -> list[Key]:
+        digest = _digest(secret)
+        # No early exit: the time must not tell which key was nearly right.
+        return [key for key in self.keys if hmac.compare_digest(digest, key.digest)]
+
+
+def _digest(secret: bytes) -> bytes:
+    return sha256(secret).digest()
+
+
+def _cut_parameter(target: bytes, parameter: bytes) -> tuple[list[bytes], bytes]:
+    """Return the values of `parameter` in the query of `target`, and the target without it, otherwise unchanged."""
+    path, mark, query = target.partition(b"?")
+    parts = query.split(b"&")
+    prefix = parameter + b"="
+    kept = [part for part in parts if not part.startswith(prefix)]
+    if len(kept) == len(parts):
+        return [], target
+    values = [part[len(prefix) :] for part in parts if part.startswith(prefix)]
+    return values, path + mark + b"&".join(kept) if kept else path
+
+
+def _without_key(headers: Headers, secrets: Sequence[bytes]) -> Headers:
+    """Return `headers` without a `Referer` that repeats the key: it would carry it to the origin."""
+    referer = headers.get(b"referer")
+    leaks = referer is not None and any(secret and secret in referer for secret in secrets)
+    return headers.without({b"referer"}) if leaks else headers

@@ -1,0 +1,62 @@
+"""Where outcomes are counted and logged: one place, one line a request.
+
+It sees what a request came to, never its content, its header fields or its query.
+"""
+
+from collections import Counter
+from http import HTTPStatus
+
+from attrs import frozen
+from twisted.logger import Logger, LogLevel
+
+_log = Logger(namespace="buddyproxy")
+
+
+@frozen
+class Outcome:
+    """What one request came to."""
+
+    method: bytes
+    mapping: str
+    """The mapping's name, `-` where the request was for none."""
+    path: bytes
+    """The path behind the mapping's name, without the query."""
+    status: int
+    word: str
+    """`hit`, or why it was forwarded (RFC 9211, 2.2); an error's code where buddyproxy answered by itself."""
+    seconds: float
+    """From the request's last byte received until the response was handed to the transport, or given up."""
+    complete: bool = True
+    """False where the caller left, or the origin broke off, before the end."""
+
+
+class Metrics:
+    """Counts outcomes, and writes the line of each request to the log."""
+
+    def __init__(self, *, log_requests: bool = True) -> None:
+        self.outcomes: Counter[tuple[str, str]] = Counter()
+        """Requests by mapping and word."""
+        self._log_requests = log_requests
+
+    def observe(self, outcome: Outcome) -> None:
+        """Take note of what a request came to."""
+        self.outcomes[outcome.mapping, outcome.word] += 1
+        if self._log_requests:
+            _log.emit(
+                LogLevel.info if outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR else LogLevel.warn,
+                "{method} {mapping} {path} {status} {outcome} {milliseconds:.1f} ms{suffix}",
+                method=printable(outcome.method),
+                mapping=outcome.mapping,
+                path=printable(outcome.path),
+                status=outcome.status,
+                outcome=outcome.word,
+                milliseconds=outcome.seconds * 1000,
+                complete=outcome.complete,
+                suffix="" if outcome.complete else " (incomplete)",
+            )
+
+
+def printable(wire: bytes) -> str:
+    """Return bytes off the wire as text that can neither break a log line nor drive a terminal."""
+    text = wire.decode("ascii", "backslashreplace")
+    return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
