@@ -1,0 +1,1 @@
+"""HTTP in and out: the resource tree, and what it delivers."""

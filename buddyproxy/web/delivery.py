@@ -1,0 +1,167 @@
+"""Answers and errors, turned into HTTP responses: the one place where either meets twisted.web.
+
+It adds the fields that tell what the cache did (`Age`, `Cache-Status`, `X-Cache`) and sends content on as fast as the
+caller takes it. An answer that breaks off is left visibly incomplete.
+"""
+
+import json
+from collections.abc import Callable
+from typing import Final
+
+from attrs import define
+from twisted.internet.interfaces import IPushProducer
+from twisted.web.http_headers import Headers as WireHeaders
+from twisted.web.server import Request as ServerRequest
+from zope.interface import implementer
+
+from buddyproxy import errors
+from buddyproxy.cache.dates import format_date
+from buddyproxy.cache.status import CacheStatus
+from buddyproxy.exchange import Answer
+from buddyproxy.flight import Flight
+from buddyproxy.message import Headers
+
+_STATUS: Final[dict[type[errors.ProxyError], int]] = {
+    errors.BadRequest: 400,
+    errors.SecurityError: 403,
+    errors.UnknownMapping: 404,
+    errors.BodyTooLarge: 413,
+    errors.ThrottleError: 429,
+    errors.UpstreamTimeout: 504,
+    errors.UpstreamError: 502,
+    errors.NotCached: 504,
+    errors.LoopDetected: 508,
+}
+
+Done = Callable[[bool], None]
+"""Told once, when a response has been handed to the transport (True) or could not be completed (False)."""
+
+
+def status_of(error: errors.ProxyError) -> int:
+    """Return the HTTP status for `error`: its class's, or its nearest base's."""
+    return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
+
+
+def deliver(request: ServerRequest, answer: Answer, now: float, done: Done) -> None:
+    """Send `answer` to the caller of `request`, at its pace."""
+    fields = _fields(answer, now)
+    if isinstance(answer.content, bytes):
+        if answer.response.status not in (204, 304):
+            fields = fields.replacing((b"Content-Length", b"%d" % len(answer.content)))
+        _send_head(request, answer.response.status, answer.response.reason, fields)
+        request.write(answer.content)
+        request.finish()
+        done(True)
+    else:
+        _send_head(request, answer.response.status, answer.response.reason, fields)
+        request.write(b"")
+        _Delivery(request, answer.content, done).begin()
+
+
+def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:
+    """Send `error` as JSON: `{"error": {"code": ..., "message": ...}}`."""
+    fields = () if status is None else _cache_fields(status)
+    deliver_json(request, status_of(error), {"error": {"code": error.code, "message": str(error)}}, *fields)
+
+
+def deliver_json(request: ServerRequest, code: int, document: object, *fields: tuple[bytes, bytes]) -> None:
+    """Send `document` as JSON with the HTTP status `code`, and `fields` beside what it needs."""
+    _deliver_own(request, code, b"application/json", json.dumps(document) + "\n", *fields)
+
+
+def deliver_text(request: ServerRequest, code: int, text: str) -> None:
+    """Send `text` as plain text with the HTTP status `code`."""
+    _deliver_own(request, code, b"text/plain; charset=utf-8", text)
+
+
+def _deliver_own(request: ServerRequest, code: int, media_type: bytes, text: str, *fields: tuple[bytes, bytes]) -> None:
+    """Send a response that is the proxy's own, and so never stored by anyone."""
+    body = text.encode("utf-8")
+    framing = ((b"Content-Type", media_type), (b"Content-Length", b"%d" % len(body)), (b"Cache-Control", b"no-store"))
+    _send_head(request, code, b"", Headers((*framing, *fields)))
+    request.write(body)
+    request.finish()
+
+
+def _fields(answer: Answer, now: float) -> Headers:
+    fields = answer.response.headers.without({b"x-cache"}).adding(*_cache_fields(answer.status))
+    if answer.age is not None:
+        fields = fields.replacing((b"Age", b"%d" % answer.age))
+    if b"date" not in fields:
+        # RFC 9110, 6.6.1: a recipient with a clock adds it.
+        fields = fields.adding((b"Date", format_date(now)))
+    return fields
+
+
+def _cache_fields(status: CacheStatus) -> tuple[tuple[bytes, bytes], ...]:
+    # RFC 9211, 2: members of caches nearer to the origin come first, ours is appended.
+    return (b"Cache-Status", status.member()), (b"X-Cache", b"HIT" if status.hit else b"MISS")
+
+
+def _send_head(request: ServerRequest, status: int, reason: bytes, fields: Headers) -> None:
+    """Give `request` its status and exactly these fields, and the connection's own where it is to be closed."""
+    wire = WireHeaders()
+    for name, value in fields:
+        wire.addRawHeader(name, value)
+    for value in request.responseHeaders.getRawHeaders(b"connection", ()):
+        wire.addRawHeader(b"Connection", value)
+    request.responseHeaders = wire
+    request.setResponseCode(status, reason or None)
+
+
+@implementer(IPushProducer)
+@define(eq=False)
+class _Delivery:
+    """Hands a flight's content to a caller: the flight's reader on one side, a producer on the other."""
+
+    request: ServerRequest
+    flight: Flight
+    done: Done
+    over: bool = False
+
+    def begin(self) -> None:
+        """Start reading, and stop when the caller goes away."""
+        self.request.notifyFinish().addErrback(lambda _: self._left())
+        self.request.registerProducer(self, True)
+        self.flight.read(self)
+
+    def write(self, chunk: bytes) -> None:
+        """Send the next bytes."""
+        self.request.write(chunk)
+
+    def finish(self) -> None:
+        """Send the end."""
+        if self._close():
+            self.request.finish()
+            self.done(True)
+
+    def fail(self, error: errors.UpstreamError) -> None:
+        """Close the connection without the end, so that the caller cannot take the content for whole."""
+        if self._close():
+            self.request.loseConnection()
+            self.done(False)
+
+    def _left(self) -> None:
+        if self._close():
+            self.flight.leave()
+            self.done(False)
+
+    def _close(self) -> bool:
+        """Return whether this ends the delivery; False where it had ended."""
+        if self.over:
+            return False
+        self.over = True
+        self.request.unregisterProducer()
+        return True
+
+    def pauseProducing(self) -> None:
+        """Ask the origin to wait (`IPushProducer`)."""
+        self.flight.pause()
+
+    def resumeProducing(self) -> None:
+        """Let the origin go on (`IPushProducer`)."""
+        self.flight.resume()
+
+    def stopProducing(self) -> None:
+        """Know that the caller's connection is lost (`IPushProducer`)."""
+        self._left()

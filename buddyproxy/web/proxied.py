@@ -1,0 +1,152 @@
+"""Every mapping as one resource: what comes in here is answered from the store or by an origin.
+
+The walk of a request (gate, routing, filters, exchange, delivery) in the order it is walked, and nothing else.
+"""
+
+from collections.abc import Mapping
+
+from attrs import evolve, field, frozen
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request as ServerRequest
+
+from buddyproxy.errors import ProxyError
+from buddyproxy.exchange import Answer, Clock, Exchange, Failed
+from buddyproxy.filters import FieldChanges, Outward
+from buddyproxy.gate import Admitted, Gate
+from buddyproxy.message import Headers, Request
+from buddyproxy.metrics import Metrics, Outcome
+from buddyproxy.routing import Route, RoutingTable
+from buddyproxy.web.delivery import deliver, deliver_error, deliver_json, status_of
+
+_log = Logger(namespace="buddyproxy")
+
+# What an origin says of its own addresses (RFC 9110, 8.7 and 10.2.2).
+_REFERENCES = frozenset({b"location", b"content-location"})
+
+
+@frozen
+class Passage:
+    """One mapping's way through: what is changed going out, the exchange, what is changed coming back."""
+
+    exchange: Exchange
+    outward: Outward = field(factory=Outward)
+    inward: FieldChanges = field(factory=FieldChanges)
+
+
+@frozen
+class _Visit:
+    """A request on its walk: where it came from, and where it leads once that is known."""
+
+    wire: ServerRequest
+    began: float
+    route: Route | None = None
+
+
+class Proxied(Resource):
+    """Answers for every mapping."""
+
+    isLeaf = True
+
+    def __init__(
+        self, gate: Gate, table: RoutingTable, passages: Mapping[str, Passage], metrics: Metrics, clock: Clock
+    ) -> None:
+        super().__init__()
+        self._gate = gate
+        self._table = table
+        self._passages = passages
+        self._metrics = metrics
+        self._clock = clock
+
+    def render(self, request: ServerRequest) -> int:
+        """Begin answering; the response follows."""
+        visit = _Visit(request, self._clock.seconds())
+        walking = Deferred.fromCoroutine(self._walk(visit))
+        request.notifyFinish().addErrback(lambda _: walking.cancel())
+        walking.addErrback(self._stumbled, visit)
+        return NOT_DONE_YET
+
+    async def _walk(self, visit: _Visit) -> None:
+        try:
+            admitted = self._gate.admit(received(visit.wire))
+            route = self._table.route(admitted.request.target)
+            visit = evolve(visit, route=route)
+            admitted.check(route.name)
+            passage = self._passages[route.name]
+            outgoing = passage.outward.apply(admitted.request, route.base.authority, route.target)
+        except ProxyError as refusal:
+            self._refuse(visit, refusal)
+            return
+        match await passage.exchange.respond(outgoing, route.uri):
+            case Answer() as answer:
+                self._deliver(visit, self._returning(answer, passage, route, admitted))
+            case Failed(error, status):
+                deliver_error(visit.wire, error, status)
+                self._observe(visit, status_of(error), status.detail or error.code, complete=True)
+
+    def _returning(self, answer: Answer, passage: Passage, route: Route, admitted: Admitted) -> Answer:
+        """Return `answer` with its references leading through the proxy, and the mapping's changes made."""
+        headers = answer.response.headers
+        if b"location" in headers or b"content-location" in headers:
+            headers = Headers(
+                tuple(
+                    (
+                        name,
+                        self._table.localise(value, route, admitted.prefix) if name.lower() in _REFERENCES else value,
+                    )
+                    for name, value in headers
+                )
+            )
+        return evolve(answer, response=evolve(answer.response, headers=passage.inward.apply(headers)))
+
+    def _deliver(self, visit: _Visit, answer: Answer) -> None:
+        def done(complete: bool) -> None:
+            self._observe(visit, answer.response.status, answer.status.word, complete)
+
+        deliver(visit.wire, answer, self._clock.seconds(), done)
+
+    def _refuse(self, visit: _Visit, error: ProxyError) -> None:
+        deliver_error(visit.wire, error)
+        self._observe(visit, status_of(error), error.code, complete=True)
+
+    def _stumbled(self, failure: Failure, visit: _Visit) -> None:
+        """The outermost boundary: a caller who left needs no answer, a defect of ours is logged and answered 500."""
+        if failure.check(CancelledError):
+            self._observe(visit, 499, "left", complete=False)
+            return
+        _log.failure("a request could not be answered, which is a defect in buddyproxy", failure)
+        if visit.wire.startedWriting:
+            visit.wire.loseConnection()
+        else:
+            deliver_json(visit.wire, 500, {"error": {"code": "internal", "message": "buddyproxy failed; see its log"}})
+        self._observe(visit, 500, "internal", complete=False)
+
+    def _observe(self, visit: _Visit, status: int, word: str, complete: bool) -> None:
+        route = visit.route
+        self._metrics.observe(
+            Outcome(
+                method=visit.wire.method,
+                mapping=route.name if route else "-",
+                path=route.target.partition(b"?")[0] if route else b"-",
+                status=status,
+                word=word,
+                seconds=self._clock.seconds() - visit.began,
+                complete=complete,
+            )
+        )
+
+
+def received(wire: ServerRequest) -> Request:
+    """Return the value of a request that twisted.web received."""
+    fields = tuple((name, value) for name, values in wire.requestHeaders.getAllRawHeaders() for value in values)
+    return Request(
+        method=wire.method,
+        target=wire.uri,
+        headers=Headers(fields),
+        body=wire.content.read() if wire.content is not None else b"",
+        client=getattr(wire.client, "host", "") or "",
+        secure=wire.isSecure(),
+    )
