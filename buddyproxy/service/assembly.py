@@ -1,0 +1,135 @@
+"""From a configuration to the objects that do the work: the only place where concrete classes are chosen."""
+
+from functools import partial
+from pathlib import Path
+
+from attrs import frozen
+from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
+from twisted.web.resource import Resource
+
+from buddyproxy.cache.policy import policy_of
+from buddyproxy.config import CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings
+from buddyproxy.exchange import Exchange
+from buddyproxy.filters import FieldChanges, Outward
+from buddyproxy.gate import KEY_POSITIONS, Gate, Key
+from buddyproxy.metrics import Metrics
+from buddyproxy.routing import Base, RoutingTable
+from buddyproxy.storage import Storage
+from buddyproxy.storage.files import clear_file
+from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.sqlite import SqliteStorage
+from buddyproxy.storage.tiered import TieredStorage
+from buddyproxy.upstream import Origin, Timeouts, Upstream
+from buddyproxy.web.admin import admin_resource
+from buddyproxy.web.proxied import Passage, Proxied
+from buddyproxy.web.tree import landing_page, tree
+
+MB = 2**20
+
+
+class Reactor(IReactorCore, IReactorFromThreads, IReactorTime):
+    """What the service needs of a reactor."""
+
+
+AT_ROOT = "origin"
+"""The name of the one mapping that is reached at `/`."""
+
+
+def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
+    """Return the store that `settings` asks for, open. Raises `CacheError` where its file cannot be used."""
+    memory_limit = int(settings.memory_size_mb * MB)
+    if settings.database_path in (None, ":memory:"):
+        return MemoryStorage(memory_limit, settings.max_entries)
+    disk = SqliteStorage.open(
+        Path(settings.database_path or ""),
+        reactor,
+        max_entries=settings.max_entries,
+        max_bytes=int(settings.max_size_mb * MB),
+    )
+    return TieredStorage(MemoryStorage(memory_limit, settings.max_entries), disk)
+
+
+@frozen
+class Assembly:
+    """What the configuration in force is made into."""
+
+    config: Config
+    storage: Storage
+    upstream: Upstream
+    metrics: Metrics
+    reactor: Reactor
+
+    def resource(self) -> Resource:
+        """Return the resource tree."""
+        mappings = mappings_of(self.config)
+        at_root = AT_ROOT if self.config.origin else None
+        gate = gate_of(self.config.security)
+        proxied = Proxied(
+            gate,
+            RoutingTable.build(mappings, at_root),
+            {name: self._passage(name, mapping) for name, mapping in mappings.items()},
+            self.metrics,
+            self.reactor,
+        )
+        admin = admin_resource() if self.config.admin.enabled else None
+        # Where a key is needed, the page at / tells a stranger nothing.
+        shown = {} if gate.keys else {name: mapping.upstream for name, mapping in mappings.items()}
+        landing = None if at_root else landing_page(shown, locked=bool(gate.keys))
+        return tree(proxied, admin, admin_path(self.config), landing)
+
+    def _passage(self, name: str, mapping: DomainMapping) -> Passage:
+        base = Base.parse(mapping.upstream)
+        origin = Origin(base.scheme, base.host, base.port, mapping.ca_file)
+        send = partial(self.upstream.send, origin=origin, timeouts=self._timeouts(mapping))
+        return Passage(
+            Exchange(policy_of(name, mapping, self.config.cache), self.storage, send, self.reactor),
+            Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),
+            changes(mapping.response_headers),
+        )
+
+    def _timeouts(self, mapping: DomainMapping) -> Timeouts:
+        given = mapping.timeouts
+        first_byte = self.config.server.request_timeout if given.first_byte is None else given.first_byte
+        return Timeouts(connect=given.connect, first_byte=first_byte, idle=given.idle, total=given.total)
+
+
+def mappings_of(config: Config) -> dict[str, DomainMapping]:
+    """Return every mapping by name, the one at the root included."""
+    return {AT_ROOT: config.origin} if config.origin else dict(config.domain_mappings)
+
+
+def admin_path(config: Config) -> str:
+    """Return where the operator's doors stand."""
+    return config.admin.path or ("/.buddyproxy" if config.origin else "/admin")
+
+
+def gate_of(settings: SecuritySettings) -> Gate:
+    """Return the gate. Raises OSError where the key's file cannot be read."""
+    secrets = [settings.secure_key] if settings.secure_key else []
+    if settings.secure_key_file:
+        secrets.append(Path(settings.secure_key_file).read_text(encoding="utf-8").strip())
+    keys = [Key.of(secret) for secret in secrets]
+    keys += [Key.of(named.key, named.mappings) for named in settings.keys.values()]
+    return Gate(
+        tuple(keys),
+        positions=KEY_POSITIONS if settings.key_position is None else frozenset({settings.key_position}),
+        header=settings.key_header_name.encode("ascii"),
+        parameter=settings.key_param_name.encode("ascii"),
+    )
+
+
+def changes(settings: HeaderChanges) -> FieldChanges:
+    """Return the changes to header fields that `settings` names."""
+    return FieldChanges(
+        tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in settings.set.items()),
+        frozenset(name.lower().encode("ascii") for name in settings.remove),
+    )
+
+
+def clear_storage(settings: CacheSettings) -> int:
+    """Remove every stored response from the file that `settings` names, and return how many there were.
+
+    Blocks meanwhile. Raises `CacheError` where the file cannot be used.
+    """
+    path = Path(settings.database_path or ":memory:")
+    return clear_file(path) if path.exists() else 0

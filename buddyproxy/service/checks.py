@@ -1,0 +1,37 @@
+"""What a configuration needs from this machine: files that can be read, endpoints that exist, a key where one is due."""
+
+from buddyproxy.config import Config, check_files
+from buddyproxy.errors import Problem
+from buddyproxy.service.listening import addresses_of, has_key
+
+
+def check(config: Config) -> list[Problem]:
+    """Return all that keeps `config` from working here; the schema has been checked before."""
+    return [*check_files(config), *_endpoint_problems(config), *_key_problems(config)]
+
+
+def _endpoint_problems(config: Config) -> list[Problem]:
+    problems = []
+    for number, address in enumerate(addresses_of(config)):
+        path = f"server.endpoints[{number}]" if config.server.endpoints else "server.port"
+        try:
+            # No reactor is needed to see whether the string makes an endpoint.
+            address.endpoint(None)
+        except ValueError as error:
+            problems.append(Problem(path, str(error)))
+        else:
+            if address.wide and not has_key(config) and not config.server.allow_open:
+                problems.append(Problem(path, _OPEN.format(address=address.description)))
+    return problems
+
+
+_OPEN = (
+    "{address} is reached from other machines, and anyone there could use the APIs behind this proxy; "
+    "set security.secure_key, or allow it with --allow-open (server.allow_open = true)"
+)
+
+
+def _key_problems(config: Config) -> list[Problem]:
+    if config.security.require_secure_key and not has_key(config):
+        return [Problem("security.require_secure_key", "a key is required and none is given; set security.secure_key")]
+    return []
