@@ -1,0 +1,56 @@
+"""The configuration: one schema of frozen classes, read from files and mappings, checked as a whole.
+
+`Config.from_mapping` makes a `Config` of a mapping and tells everything wrong with it at once; `load` and `merge` get
+that mapping together. At the bottom of the layers: nothing here knows what the settings are for.
+"""
+
+from buddyproxy.config.files import FILE_NAME, check_files, default_cache_path, discover, load, merge
+from buddyproxy.config.force import NOT_YET_IN_FORCE, not_in_force
+from buddyproxy.config.quantities import parse_duration, parse_size
+from buddyproxy.config.schema import (
+    ORIGIN,
+    AdminSettings,
+    CacheSettings,
+    Callbacks,
+    Config,
+    DomainMapping,
+    HeaderChanges,
+    KeyParts,
+    LoggingSettings,
+    NamedKey,
+    Rule,
+    SecuritySettings,
+    ServerSettings,
+    ThrottlingSettings,
+    Timeouts,
+)
+from buddyproxy.config.values import Callback
+
+__all__ = [
+    "FILE_NAME",
+    "NOT_YET_IN_FORCE",
+    "ORIGIN",
+    "AdminSettings",
+    "CacheSettings",
+    "Callback",
+    "Callbacks",
+    "Config",
+    "DomainMapping",
+    "HeaderChanges",
+    "KeyParts",
+    "LoggingSettings",
+    "NamedKey",
+    "Rule",
+    "SecuritySettings",
+    "ServerSettings",
+    "ThrottlingSettings",
+    "Timeouts",
+    "check_files",
+    "default_cache_path",
+    "discover",
+    "load",
+    "merge",
+    "not_in_force",
+    "parse_duration",
+    "parse_size",
+]

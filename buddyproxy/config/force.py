@@ -1,0 +1,87 @@
+"""Which settings this version reads and checks but does not act on yet."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+import attrs
+
+from buddyproxy.config.reading import join, quoted
+from buddyproxy.config.schema import Config
+
+NOT_YET_IN_FORCE: Final = frozenset(
+    {
+        "server.workers",
+        "server.max_connections",
+        "server.start_timeout",
+        "security.keys.*.requests_per_minute",
+        "security.failed_auth_attempts",
+        "security.failed_auth_lockout_minutes",
+        "security.admin_rate_limit_per_minute",
+        "security.log_security_events",
+        "security.allowed_hosts",
+        "cache.url",
+        "cache.enable_compression",
+        "cache.durability",
+        "cache.backup_interval_hours",
+        "cache.targeted_fields",
+        "throttling.default_requests_per_hour",
+        "throttling.domain_limits",
+        "throttling.progressive_enabled",
+        "throttling.progressive_max_delay",
+        "throttling.max_wait",
+        "throttling.learn_from_upstream",
+        "throttling.headers",
+        "logging.enable_console",
+        "logging.parent_logger",
+        "admin.endpoint",
+        "admin.rate_limit_per_minute",
+        "admin.log_access",
+        "domain_mappings.*.fallback",
+        "domain_mappings.*.requests_per_second",
+        "domain_mappings.*.requests_per_minute",
+        "domain_mappings.*.requests_per_hour",
+        "domain_mappings.*.requests_per_day",
+        "domain_mappings.*.max_wait",
+        "domain_mappings.*.timeouts.tls",
+        "domain_mappings.*.retries",
+        "domain_mappings.*.rules",
+        "domain_mappings.*.key.headers",
+        "domain_mappings.*.key.ignore_query",
+        "domain_mappings.*.key.sort_query",
+        "domain_mappings.*.key.ignore_body",
+        "domain_mappings.*.filters",
+        "domain_mappings.*.replay",
+        "domain_mappings.*.store_unless",
+        "domain_mappings.*.cors",
+        "domain_mappings.*.cost_per_request",
+        "domain_mappings.*.budget",
+        "callbacks.on_request",
+        "callbacks.on_cache_hit",
+        "callbacks.on_cache_miss",
+        "callbacks.on_throttle_applied",
+        "callbacks.on_error",
+        "callbacks.on_security_event",
+    }
+)
+"""Settings by path, "*" in place of the user's own names; what holds for a mapping holds for the one at the root."""
+
+
+def not_in_force(config: Config) -> list[str]:
+    """Return the paths of settings that are not at their default and that nothing acts on yet."""
+    return [path for pattern, path in _changed(config) if pattern in NOT_YET_IN_FORCE]
+
+
+def _changed(section: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str, str]]:
+    """Yield pattern and path of each setting below `section` that is not at its default."""
+    for field in attrs.fields(type(section)):
+        value = getattr(section, field.name)
+        inner_pattern, inner_path = join(pattern, field.name), join(path, field.name)
+        if inner_pattern == "origin":
+            inner_pattern = "domain_mappings.*"
+        if attrs.has(type(value)):
+            yield from _changed(value, inner_pattern, inner_path)
+        elif isinstance(value, Mapping) and any(attrs.has(type(item)) for item in value.values()):
+            for name, item in value.items():
+                yield from _changed(item, f"{inner_pattern}.*", join(inner_path, quoted(name)))
+        elif value != field.default:
+            yield inner_pattern, inner_path
