@@ -17,7 +17,7 @@ from buddyproxy import __version__
 from buddyproxy.config import Config, default_cache_path, discover, load, merge, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError, Problem
 from buddyproxy.service import ProxyService
-from buddyproxy.service.assembly import Reactor, clear_storage, mappings_of
+from buddyproxy.service.assembly import Reactor, clear_storage
 from buddyproxy.service.checks import check
 
 
@@ -158,10 +158,10 @@ address to give to a program. Answers are kept across restarts."""
         return f"{error}; did you mean --{near[0]}?" if near and "not recognized" in error else error
 
     def _report(self) -> None:
-        count = len(mappings_of(self.config))
+        count = len(self.config.mappings)
         source = self._file or "no configuration file"
         _say(f"the configuration is good: {count} mapping{'' if count == 1 else 's'}, {source}")
-        for name, mapping in mappings_of(self.config).items():
+        for name, mapping in self.config.mappings.items():
             _say(f"  {name}: {mapping.upstream}")
         for path in not_in_force(self.config):
             _say(f"note: {path} is read and checked, but without effect in this version")

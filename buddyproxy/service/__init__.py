@@ -14,7 +14,7 @@ from buddyproxy import __version__
 from buddyproxy.config import Config, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError
 from buddyproxy.metrics import Metrics
-from buddyproxy.service.assembly import Assembly, Reactor, mappings_of, open_storage
+from buddyproxy.service.assembly import Assembly, Reactor, open_storage
 from buddyproxy.service.checks import check
 from buddyproxy.service.listening import Address, addresses_of, has_key, reaches_out, url_of
 from buddyproxy.service.logs import RotatedLog, logs_requests
@@ -56,11 +56,11 @@ class ProxyService(Service):
         self.setName("buddyproxy")
         self._config = config
         self._reactor = reactor
-        self._site = ProxySite(Resource(), reactor=reactor, max_request_body=config.server.max_request_body)
         self._ports: list[tuple[IListeningPort, Address]] = []
         self._listening = False
         self._running: _Running | None = None
         self.metrics = Metrics(log_requests=logs_requests(config.logging))
+        self._site = ProxySite(Resource(), self.metrics, reactor, config.server.max_request_body)
 
     @property
     def urls(self) -> list[str]:
@@ -132,7 +132,7 @@ class ProxyService(Service):
 
     def _announce(self) -> None:
         _log.info("buddyproxy {version} listens on {urls}", version=__version__, urls=", ".join(self.urls))
-        mappings = mappings_of(self._config)
+        mappings = self._config.mappings
         for name, mapping in mappings.items():
             path = "/" if self._config.origin else f"/{name}"
             _log.info("{path} leads to {upstream}", path=path, upstream=mapping.upstream)
@@ -148,7 +148,7 @@ class ProxyService(Service):
             removed = await storage.remove_expired(self._reactor.seconds())
         except CacheError as error:
             _log.warn("the store could not be cleaned: {error}", error=error)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the outermost boundary of a looping call
             _log.failure("the store could not be cleaned, which is a defect in buddyproxy")
         else:
             if removed:
@@ -177,5 +177,3 @@ class ProxyService(Service):
             await self._site.drain()
             if timer.active():
                 timer.cancel()
-
-

@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReac
 from twisted.web.resource import Resource
 
 from buddyproxy.cache.policy import policy_of
-from buddyproxy.config import CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings
+from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings
 from buddyproxy.exchange import Exchange
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import KEY_POSITIONS, Gate, Key
@@ -29,10 +29,6 @@ MB = 2**20
 
 class Reactor(IReactorCore, IReactorFromThreads, IReactorTime):
     """What the service needs of a reactor."""
-
-
-AT_ROOT = "origin"
-"""The name of the one mapping that is reached at `/`."""
 
 
 def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
@@ -61,8 +57,8 @@ class Assembly:
 
     def resource(self) -> Resource:
         """Return the resource tree."""
-        mappings = mappings_of(self.config)
-        at_root = AT_ROOT if self.config.origin else None
+        mappings = self.config.mappings
+        at_root = ORIGIN if self.config.origin else None
         gate = gate_of(self.config.security)
         proxied = Proxied(
             gate,
@@ -93,11 +89,6 @@ class Assembly:
         return Timeouts(connect=given.connect, first_byte=first_byte, idle=given.idle, total=given.total)
 
 
-def mappings_of(config: Config) -> dict[str, DomainMapping]:
-    """Return every mapping by name, the one at the root included."""
-    return {AT_ROOT: config.origin} if config.origin else dict(config.domain_mappings)
-
-
 def admin_path(config: Config) -> str:
     """Return where the operator's doors stand."""
     return config.admin.path or ("/.buddyproxy" if config.origin else "/admin")
@@ -121,7 +112,7 @@ def gate_of(settings: SecuritySettings) -> Gate:
 def changes(settings: HeaderChanges) -> FieldChanges:
     """Return the changes to header fields that `settings` names."""
     return FieldChanges(
-        tuple((name.encode("ascii"), value.encode("latin-1")) for name, value in settings.set.items()),
+        tuple((name.encode("ascii"), value.encode("utf-8")) for name, value in settings.set.items()),
         frozenset(name.lower().encode("ascii") for name in settings.remove),
     )
 

@@ -1,4 +1,4 @@
-"""What a configuration needs from this machine: files that can be read, endpoints that exist, a key where one is due."""
+"""What a configuration needs of this machine: files that can be read, endpoints there are, a key where one is due."""
 
 from buddyproxy.config import Config, check_files
 from buddyproxy.errors import Problem

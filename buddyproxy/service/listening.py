@@ -53,9 +53,10 @@ class Address:
     def endpoint(self, reactor: IReactorCore | None) -> IStreamServerEndpoint:
         """Return the endpoint. Raises ValueError, saying why, where the string makes none."""
         try:
-            return serverFromString(reactor, self.description)
+            endpoint: IStreamServerEndpoint = serverFromString(reactor, self.description)
         except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
             raise ValueError(f"{self.description}: {_reason(error)}") from error
+        return endpoint
 
 
 def addresses_of(config: Config) -> list[Address]:

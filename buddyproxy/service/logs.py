@@ -1,9 +1,8 @@
 """A log file of our own, rotated by size, beside whatever the process logs to."""
 
 from pathlib import Path
-from typing import Final
+from typing import IO, Any, Final, cast
 
-from constantly import NamedConstant
 from twisted.logger import (
     FilteringLogObserver,
     ILogObserver,
@@ -18,7 +17,7 @@ from zope.interface import implementer
 
 from buddyproxy.config import LoggingSettings
 
-_LEVELS: Final[dict[str, NamedConstant]] = {
+_LEVELS: Final = {
     "DEBUG": LogLevel.debug,
     "INFO": LogLevel.info,
     "WARNING": LogLevel.warn,
@@ -50,11 +49,9 @@ class RotatedLog:
             maxRotatedFiles=settings.backup_count or None,
             defaultMode=0o600,
         )
-        write = (
-            jsonFileLogObserver(self._file, recordSeparator="")
-            if settings.format == "json"
-            else textFileLogObserver(self._file)
-        )
+        file = cast(IO[Any], self._file)
+        as_json = settings.format == "json"
+        write = jsonFileLogObserver(file, recordSeparator="") if as_json else textFileLogObserver(file)
         self._observe = FilteringLogObserver(write, [LogLevelFilterPredicate(_LEVELS[settings.level])])
 
     def __call__(self, event: LogEvent) -> None:

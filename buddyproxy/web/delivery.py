@@ -131,28 +131,28 @@ class _Delivery:
 
     def finish(self) -> None:
         """Send the end."""
-        if self._close():
+        if self._first():
+            self.request.unregisterProducer()
             self.request.finish()
             self.done(True)
 
     def fail(self, error: errors.UpstreamError) -> None:
         """Close the connection without the end, so that the caller cannot take the content for whole."""
-        if self._close():
+        if self._first():
+            self.request.unregisterProducer()
             self.request.loseConnection()
             self.done(False)
 
     def _left(self) -> None:
-        if self._close():
+        # The connection has let go of its producer by itself.
+        if self._first():
             self.flight.leave()
             self.done(False)
 
-    def _close(self) -> bool:
-        """Return whether this ends the delivery; False where it had ended."""
-        if self.over:
-            return False
-        self.over = True
-        self.request.unregisterProducer()
-        return True
+    def _first(self) -> bool:
+        """Return whether the delivery ends here; False where it has ended before."""
+        first, self.over = not self.over, True
+        return first
 
     def pauseProducing(self) -> None:
         """Ask the origin to wait (`IPushProducer`)."""

@@ -20,6 +20,8 @@ class Page(Resource):
 
     def render(self, request: ServerRequest) -> int:
         """Answer the request."""
+        if request.postpath:
+            return _missing(request)
         if request.method in (b"GET", b"HEAD"):
             self._send(request)
         else:
@@ -35,8 +37,7 @@ class Missing(Resource):
 
     def render(self, request: ServerRequest) -> int:
         """Answer 404."""
-        deliver_json(request, 404, {"error": {"code": "unknown-page", "message": "there is no such page"}})
-        return NOT_DONE_YET
+        return _missing(request)
 
 
 class Branch(Resource):
@@ -66,3 +67,8 @@ def json_page(document: Callable[[], object]) -> Page:
 def text_page(text: str) -> Page:
     """Return a page that shows plain text."""
     return Page(lambda request: deliver_text(request, 200, text))
+
+
+def _missing(request: ServerRequest) -> int:
+    deliver_json(request, 404, {"error": {"code": "unknown-page", "message": "there is no such page"}})
+    return NOT_DONE_YET

@@ -15,7 +15,8 @@ from twisted.web.server import Request as ServerRequest
 from twisted.web.server import Site
 
 from buddyproxy.errors import BodyTooLarge
-from buddyproxy.web.delivery import deliver_error
+from buddyproxy.metrics import Metrics, Outcome
+from buddyproxy.web.delivery import deliver_error, status_of
 
 
 class ProxyRequest(ServerRequest):
@@ -43,29 +44,42 @@ class ProxyRequest(ServerRequest):
         else:
             super().handleContentChunk(data)
 
+    def finish(self) -> None:
+        """End the response; a refused request ends its connection, which has the rest of its content to come."""
+        if self._refused:
+            self.loseConnection()
+        else:
+            super().finish()
+
+    def requestReceived(self, command: bytes, path: bytes, version: bytes) -> None:
+        """Go on with a request that is here whole, unless it was answered already."""
+        if not self._refused:
+            super().requestReceived(command, path, version)
+
     def process(self) -> None:
         """Begin answering."""
-        if self._refused:
-            return
-        site: ProxySite = self.channel.site
-        site.begin(self)
+        self._serving.begin(self)
         super().process()
 
     @property
+    def _serving(self) -> "ProxySite":
+        site: ProxySite = self.channel.site  # type: ignore[attr-defined] # Site.buildProtocol sets it
+        return site
+
+    @property
     def _limit(self) -> int:
-        limit: int = self.channel.site.max_request_body
-        return limit
+        return self._serving.max_request_body
 
     def _refuse(self) -> None:
         """Answer 413 and close: what else the caller sends on this connection belongs to the refused request."""
+        site = self._serving
         self._refused = True
         self.clientproto = b"HTTP/1.1"
         self.requestHeaders.removeHeader(b"expect")
-        self.channel.persistent = False
-        deliver_error(
-            self,
-            BodyTooLarge(f"the content is larger than {self._limit} bytes (server.max_request_body sets this)"),
-        )
+        _close_after(self)
+        error = BodyTooLarge(f"the content is larger than {self._limit} bytes (server.max_request_body sets this)")
+        deliver_error(self, error)
+        site.metrics.observe(Outcome(b"-", "-", b"-", status_of(error), error.code, 0.0))
 
 
 class ProxySite(Site):
@@ -73,8 +87,9 @@ class ProxySite(Site):
 
     requestFactory = ProxyRequest
 
-    def __init__(self, resource: IResource, *, reactor: IReactorTime, max_request_body: int) -> None:
+    def __init__(self, resource: IResource, metrics: Metrics, reactor: IReactorTime, max_request_body: int) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)
+        self.metrics = metrics
         self.max_request_body = max_request_body
         """The largest request content taken, in bytes."""
         self._in_progress: set[ProxyRequest] = set()
@@ -110,7 +125,8 @@ class ProxySite(Site):
         """Break off every request in progress; return how many there were."""
         requests = list(self._in_progress)
         for request in requests:
-            request.transport.abortConnection()
+            transport: Any = request.transport
+            transport.abortConnection()
         return len(requests)
 
     def _end(self, result: Failure | None, request: ProxyRequest) -> None:

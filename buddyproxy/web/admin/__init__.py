@@ -1,4 +1,4 @@
-"""The operator's doors. So far one: is it up?"""
+"""The operator's doors; so far the one that tells whether it is up."""
 
 from twisted.web.resource import Resource
 

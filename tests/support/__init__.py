@@ -1,0 +1,1 @@
+"""What tests stand on: certificates, origin servers and processes of their own, all on loopback."""

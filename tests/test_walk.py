@@ -1,0 +1,670 @@
+"""The walk of a request through the whole proxy, in memory: what callers see, and what origins are asked."""
+
+import json
+
+from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.http_headers import Headers as WireHeaders
+from twisted.web.server import NOT_DONE_YET
+from twisted.web.server import Request as ServerRequest
+
+from buddyproxy.cache.dates import format_date
+from buddyproxy.errors import CacheError
+from buddyproxy.storage.memory import MemoryStorage
+from tests.support.memory import Answerer, Fields, MemoryProxy, Origin, Reply, parse, spell
+
+HOUR = 3600
+
+
+def answering(body: bytes = b"hello", status: int = 200, **fields: str) -> Answerer:
+    """Return an origin's answer that is always the same; `fields` with underscores for hyphens."""
+
+    def answer(request: ServerRequest) -> bytes:
+        request.setResponseCode(status)
+        for name, value in fields.items():
+            request.setHeader(name.replace("_", "-").encode(), value.encode())
+        return body
+
+    return answer
+
+
+def validating(etag: str, body: bytes = b"hello", **fields: str) -> Answerer:
+    """Return an answer that is conditional on an entity tag, as origins give it."""
+
+    def answer(request: ServerRequest) -> bytes:
+        for name, value in {"etag": etag, **fields}.items():
+            request.setHeader(name.replace("_", "-").encode(), value.encode())
+        if request.getHeader(b"if-none-match") == etag.encode():
+            request.setResponseCode(304)
+            return b""
+        return body
+
+    return answer
+
+
+class WalkTests(SynchronousTestCase):
+    """A proxy with one mapping, and an origin whose answer each test gives."""
+
+    def start(self, answer: Answerer, storage: MemoryStorage | None = None, **settings: object) -> None:
+        """Start a proxy; `settings` are sections of the configuration, `api` those of the mapping."""
+        self.origin = Origin(answer)
+        mapping = {"upstream": "http://origin.example/base", **settings.pop("api", {})}  # type: ignore[dict-item]
+        self.proxy = MemoryProxy(self.origin, {"domain_mappings": {"api": mapping}, **settings}, storage)
+
+    def ask(self, target: str = "/api/a", method: str = "GET", fields: Fields = (), body: bytes = b"") -> Reply:
+        """Ask the proxy."""
+        return self.proxy.ask(target, method=method, fields=fields, body=body)
+
+    def words(self, *requests: Reply) -> list[str]:
+        """Return how the cache handled each request."""
+        return [reply.word for reply in requests]
+
+
+class ReuseTests(WalkTests):
+    """What is answered from the store, and what is not."""
+
+    def test_second_request_hits(self) -> None:
+        """The second identical request is answered without the origin, with its age."""
+        self.start(answering(cache_control="max-age=60"))
+        first = self.ask()
+        self.proxy.clock.advance(5)
+        second = self.ask()
+        self.assertEqual((first.body, first["X-Cache"], first["Age"]), (b"hello", "MISS", None))
+        self.assertEqual((second.body, second["X-Cache"]), (b"hello", "HIT"))
+        self.assertEqual(second["Cache-Status"], "buddyproxy; hit; ttl=55")
+        self.assertEqual(second["Age"], "5")
+        self.assertEqual(self.origin.asked, [(b"GET", b"/base/a")])
+
+    def test_revalidates_when_stale(self) -> None:
+        """A stale response with a validator costs the origin only a 304, and is fresh again after it."""
+        self.start(validating('"1"', cache_control="max-age=60"))
+        words = self.words(self.ask())
+        self.proxy.clock.advance(61)
+        again = self.ask()
+        words += self.words(again, self.ask())
+        self.assertEqual(words, ["fwd=uri-miss", "fwd=stale", "hit"])
+        self.assertEqual((again.status, again.body), (200, b"hello"))
+        self.assertEqual(self.origin.statuses, [200, 304])
+        self.assertIn("fwd-status=304", again["Cache-Status"] or "")
+
+    def test_refetches_what_has_no_validator(self) -> None:
+        """A stale response without a validator is fetched anew."""
+        self.start(answering(cache_control="max-age=60"))
+        self.ask()
+        self.proxy.clock.advance(61)
+        self.assertEqual(self.ask().word, "fwd=stale")
+        self.assertEqual(self.origin.statuses, [200, 200])
+
+    def test_validation_replaces_the_callers_conditions(self) -> None:
+        """A caller's own validator does not turn our validation into one of something else."""
+        self.start(validating('"1"', cache_control="max-age=60"))
+        self.ask()
+        self.proxy.clock.advance(61)
+        reply = self.ask(fields=[("If-None-Match", '"other"')])
+        self.assertEqual((reply.status, reply.body), (200, b"hello"))
+        self.assertEqual(self.origin.requests[-1].getHeader(b"if-none-match"), b'"1"')
+
+    def test_304_about_another_response_is_asked_again(self) -> None:
+        """A 304 that names another entity tag than we hold says nothing of what we hold (RFC 9111, 4.3.4)."""
+        etags = iter(['"1"', '"2"', '"3"'])
+
+        def answer(request: ServerRequest) -> bytes:
+            request.setHeader(b"etag", next(etags).encode())
+            request.setHeader(b"cache-control", b"max-age=60")
+            if request.getHeader(b"if-none-match"):
+                request.setResponseCode(304)
+                return b""
+            return b"hello"
+
+        self.start(answer)
+        self.ask()
+        self.proxy.clock.advance(61)
+        reply = self.ask()
+        self.assertEqual((reply.status, reply.body, reply["ETag"]), (200, b"hello", '"3"'))
+        self.assertEqual(self.origin.statuses, [200, 304, 200])
+
+    def test_what_is_not_stored(self) -> None:
+        """Each of these is asked for every time, and says why."""
+        cases = [
+            ("no-store", answering(cache_control="no-store"), "detail=no-store"),
+            ("private", answering(cache_control="private, max-age=60"), "detail=private"),
+            ("no-cache without validator", answering(cache_control="no-cache"), "detail=stale"),
+            ("expired", answering(expires="Thu, 01 Jan 1970 00:00:00 GMT"), "detail=stale"),
+            ("an error", answering(status=500), "detail=error"),
+            ("not found", answering(status=404), "detail=error"),
+            ("Vary: *", answering(vary="*"), "detail=vary-star"),
+        ]
+        for case, answer, detail in cases:
+            self.start(answer)
+            first, second = self.ask(), self.ask()
+            self.assertEqual(len(self.origin.asked), 2, case)
+            self.assertIn(detail, first["Cache-Status"] or "", case)
+            self.assertEqual((first.word, second.word), ("fwd=uri-miss", "fwd=uri-miss"), case)
+
+    def test_vary(self) -> None:
+        """A request selects the response that was made for its selecting fields (RFC 9111, 4.1)."""
+
+        def answer(request: ServerRequest) -> bytes:
+            request.setHeader(b"vary", b"accept-language")
+            return request.getHeader(b"accept-language") or b"none"
+
+        self.start(answer)
+        replies = [self.ask(fields=[("Accept-Language", language)]) for language in ("de", "fr", "de", "fr")]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "fwd=vary-miss", "hit", "hit"])
+        self.assertEqual([reply.body for reply in replies], [b"de", b"fr", b"de", b"fr"])
+
+    def test_an_encoded_response_serves_only_those_who_asked_alike(self) -> None:
+        """A compressed response that does not say it varies never reaches a caller who offered no coding."""
+
+        def answer(request: ServerRequest) -> bytes:
+            if request.getHeader(b"accept-encoding") == b"gzip":
+                request.setHeader(b"content-encoding", b"gzip")
+                return b"\x1f\x8bzipped"
+            return b"plain"
+
+        self.start(answer)
+        gzip = [("Accept-Encoding", "gzip")]
+        replies = [self.ask(fields=gzip), self.ask(), self.ask(fields=gzip)]
+        self.assertEqual([reply.body for reply in replies[:2]], [b"\x1f\x8bzipped", b"plain"])
+        # What is not encoded suits everybody.
+        self.assertEqual((replies[2].word, replies[2].body), ("hit", b"plain"))
+
+    def test_head_is_answered_from_get(self) -> None:
+        """HEAD is answered from a stored GET: same fields, no content."""
+        self.start(answering())
+        self.ask()
+        reply = self.ask(method="HEAD")
+        self.assertEqual((reply.word, reply.body, reply["Content-Length"]), ("hit", b"", "5"))
+        self.assertEqual(len(self.origin.asked), 1)
+
+    def test_head_that_misses_stays_head(self) -> None:
+        """HEAD for what is not stored is forwarded as HEAD, and stores nothing."""
+        self.start(answering())
+        self.assertEqual(self.words(self.ask(method="HEAD"), self.ask()), ["fwd=uri-miss", "fwd=uri-miss"])
+        self.assertEqual([method for method, _ in self.origin.asked], [b"HEAD", b"GET"])
+
+    def test_caller_asks_for_the_origin(self) -> None:
+        """`no-cache` in a request validates what is stored; `Pragma: no-cache` means the same (RFC 9111, 5.4)."""
+        self.start(validating('"1"'))
+        self.ask()
+        for field in (("Cache-Control", "no-cache"), ("Pragma", "no-cache"), ("Cache-Control", "max-age=0")):
+            self.proxy.clock.advance(1)
+            reply = self.ask(fields=[field])
+            self.assertEqual((reply.word, reply.body), ("fwd=request", b"hello"), field)
+        self.assertEqual(self.origin.statuses, [200, 304, 304, 304])
+
+    def test_only_if_cached(self) -> None:
+        """`only-if-cached` never reaches the origin: a stored response or 504 (RFC 9111, 5.2.1.7)."""
+        self.start(answering())
+        field = [("Cache-Control", "only-if-cached")]
+        refused = self.ask(fields=field)
+        self.assertEqual((refused.status, refused.word), (504, "detail=not-cached"))
+        self.assertEqual(json.loads(refused.body)["error"]["code"], "not-cached")
+        self.assertEqual(self.origin.asked, [])
+        self.ask()
+        self.assertEqual(self.ask(fields=field).word, "hit")
+
+    def test_age_counts_the_age_it_came_with(self) -> None:
+        """A response that was old when it arrived expires that much sooner (RFC 9111, 4.2.3)."""
+        self.start(answering(cache_control="max-age=60", age="50"))
+        self.assertEqual(self.ask()["Age"], "50")
+        self.proxy.clock.advance(5)
+        self.assertEqual(self.ask()["Age"], "55")
+        self.proxy.clock.advance(6)
+        self.assertEqual(self.ask().word, "fwd=stale")
+
+    def test_rfc9111_mode_wants_freshness_information(self) -> None:
+        """In rfc9111 mode a response without freshness information is not reused."""
+        self.start(answering(), cache={"mode": "rfc9111"})
+        self.assertEqual(self.words(self.ask(), self.ask()), ["fwd=uri-miss", "fwd=uri-miss"])
+
+    def test_default_ttl(self) -> None:
+        """In buddy mode it is reused for the configured time."""
+        self.start(answering(), cache={"default_ttl": "1h"})
+        self.ask()
+        self.proxy.clock.advance(HOUR - 1)
+        self.assertEqual(self.ask().word, "hit")
+        self.proxy.clock.advance(2)
+        self.assertEqual(self.ask().word, "fwd=stale")
+
+    def test_override_origin(self) -> None:
+        """A mapping may overrule what the origin says of caching."""
+        self.start(answering(cache_control="no-store, max-age=0"), api={"override_origin": True})
+        self.assertEqual(self.words(self.ask(), self.ask()), ["fwd=uri-miss", "hit"])
+
+    def test_too_large_is_relayed(self) -> None:
+        """A response above the limit reaches the caller whole, and is not stored."""
+        self.start(answering(b"x" * 2000), cache={"max_cache_response_size": 1000})
+        self.assertEqual([len(self.ask().body), len(self.ask().body)], [2000, 2000])
+        self.assertEqual(len(self.origin.asked), 2)
+
+    def test_unsafe_method_invalidates(self) -> None:
+        """A successful PUT forgets what was stored of its target, whoever stored it (RFC 9111, 4.4)."""
+        self.start(answering())
+        self.ask(fields=[("Authorization", "Bearer one")])
+        self.ask()
+        self.assertEqual(self.ask(method="PUT", body=b"new").word, "fwd=method")
+        replies = [self.ask(), self.ask(fields=[("Authorization", "Bearer one")])]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "fwd=uri-miss"])
+
+    def test_failed_unsafe_method_does_not(self) -> None:
+        """A PUT that failed changed nothing."""
+
+        def answer(request: ServerRequest) -> bytes:
+            request.setResponseCode(500 if request.method == b"PUT" else 200)
+            return b"hello"
+
+        self.start(answer)
+        self.ask()
+        self.ask(method="PUT")
+        self.assertEqual(self.ask().word, "hit")
+
+    def test_broken_store_is_a_miss(self) -> None:
+        """A store that fails to look up costs a request to the origin, not an error."""
+
+        class Broken(MemoryStorage):
+            async def lookup(self, key: bytes) -> list[object]:  # type: ignore[override]
+                raise CacheError("the disk is on fire")
+
+        self.start(answering(), Broken(1000, 10))
+        self.assertEqual((self.ask().status, self.ask().word), (200, "fwd=uri-miss"))
+
+
+class PostTests(WalkTests):
+    """POST in buddy mode: kept, and told apart by its content."""
+
+    JSON = (("Content-Type", "application/json"),)
+
+    def test_same_question_in_another_layout(self) -> None:
+        """JSON that differs in layout and member order only is the same question."""
+        self.start(answering())
+        replies = [
+            self.ask(method="POST", fields=self.JSON, body=body)
+            for body in (b'{"a": 1, "b": [1, 2]}', b'{"b":[1,2],"a":1}', b'{"b":[2,1],"a":1}', b'{"a":1.0,"b":[1,2]}')
+        ]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "hit", "fwd=uri-miss", "fwd=uri-miss"])
+
+    def test_stale_post_is_never_conditional(self) -> None:
+        """A stale response to POST is fetched anew: a condition on POST would not be a validation."""
+        self.start(validating('"1"', cache_control="max-age=60"))
+        self.ask(method="POST", fields=self.JSON, body=b"{}")
+        self.proxy.clock.advance(61)
+        self.assertEqual(self.ask(method="POST", fields=self.JSON, body=b"{}").word, "fwd=stale")
+        self.assertEqual(self.origin.statuses, [200, 200])
+
+    def test_not_in_rfc9111_mode(self) -> None:
+        """In rfc9111 mode POST goes to the origin each time."""
+        self.start(answering(cache_control="max-age=60"), cache={"mode": "rfc9111"})
+        self.assertEqual([self.ask(method="POST", body=b"x").word for _ in range(2)], ["fwd=method"] * 2)
+
+    def test_content_reaches_the_origin(self) -> None:
+        """The origin gets the content byte for byte."""
+        received: list[bytes] = []
+
+        def answer(request: ServerRequest) -> bytes:
+            received.append(request.content.read())
+            return b""
+
+        self.start(answer)
+        self.ask(method="POST", fields=self.JSON, body=b'{ "b" : 1 }')
+        self.assertEqual(received, [b'{ "b" : 1 }'])
+
+
+class SecrecyTests(WalkTests):
+    """What one caller may not learn of another."""
+
+    def test_credentials_partition(self) -> None:
+        """Callers with different credentials never share a response; with the same, they do."""
+
+        def answer(request: ServerRequest) -> bytes:
+            return request.getHeader(b"authorization") or request.getHeader(b"cookie") or b"nobody"
+
+        self.start(answer)
+        one, two, cookie = [("Authorization", "one")], [("Authorization", "two")], [("Cookie", "one")]
+        callers: list[Fields] = [one, two, cookie, (), one, two, cookie, ()]
+        replies = [self.ask(fields=fields) for fields in callers]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss"] * 4 + ["hit"] * 4)
+        self.assertEqual([reply.body for reply in replies], [b"one", b"two", b"one", b"nobody"] * 2)
+
+    def test_named_credentials_partition(self) -> None:
+        """A mapping may name further fields that tell callers apart."""
+        self.start(answering(), api={"credentials": ["X-Tenant"]})
+        replies = [self.ask(fields=[("X-Tenant", tenant)]) for tenant in "aba"]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "fwd=uri-miss", "hit"])
+
+    def test_share(self) -> None:
+        """A mapping may let callers share what it serves."""
+        self.start(answering(), api={"share": True})
+        replies = [self.ask(fields=[("Authorization", name)]) for name in ("one", "two")]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "hit"])
+
+    def test_rfc9111_keeps_authorized_responses_apart(self) -> None:
+        """In rfc9111 mode, a response to an authorized request is stored only where the origin allows it (3.5)."""
+        for directives, words in (("max-age=60", "fwd=uri-miss"), ("max-age=60, public", "hit")):
+            self.start(answering(cache_control=directives), cache={"mode": "rfc9111"})
+            field = [("Authorization", "one")]
+            self.ask(fields=field)
+            self.assertEqual(self.ask(fields=field).word, words, directives)
+
+    def test_set_cookie_is_for_the_one_who_asked(self) -> None:
+        """The caller who asked gets the cookie; the stored response has none."""
+        self.start(answering(set_cookie="session=1"))
+        self.assertEqual([self.ask()["Set-Cookie"], self.ask()["Set-Cookie"]], ["session=1", None])
+
+    def test_set_cookie_in_rfc9111_mode(self) -> None:
+        """In rfc9111 mode it is stored as received."""
+        self.start(answering(set_cookie="session=1", cache_control="max-age=60"), cache={"mode": "rfc9111"})
+        self.assertEqual([self.ask()["Set-Cookie"], self.ask()["Set-Cookie"]], ["session=1", "session=1"])
+
+    def test_key(self) -> None:
+        """With a key configured, a request without it gets 403, and no origin ever sees it."""
+        key = "correct-horse-battery-staple"
+        self.start(answering(), security={"secure_key": key})
+        refused = self.ask()
+        self.assertEqual((refused.status, json.loads(refused.body)["error"]["code"]), (403, "forbidden"))
+        for target, fields in [
+            ("/api/a", [("X-Proxy-Key", key), ("Referer", f"http://proxy.example/{key}/api/")]),
+            (f"/{key}/api/b", []),
+            (f"/api/c?proxy_key={key}&x=1", []),
+        ]:
+            self.assertEqual(self.ask(target, fields=fields).status, 200, target)
+        self.assertEqual([target for _, target in self.origin.asked], [b"/base/a", b"/base/b", b"/base/c?x=1"])
+        for request in self.origin.requests:
+            self.assertNotIn(key.encode(), request.uri + repr(list(request.requestHeaders.getAllRawHeaders())).encode())
+        self.assertNotIn(key, repr(self.proxy.metrics.seen))
+        self.assertNotIn(b"origin.example", self.ask("/").body)
+
+    def test_key_for_some_mappings(self) -> None:
+        """A named key opens the mappings it is for, and no others."""
+        key = "correct-horse-battery-staple"
+        self.start(answering(), security={"keys": {"ci": {"key": key, "mappings": []}}})
+        self.assertEqual(self.ask(fields=[("X-Proxy-Key", key)]).status, 403)
+
+
+class ForwardingTests(WalkTests):
+    """What an origin sees of a caller, and a caller of an origin."""
+
+    def fields_seen(self, *fields: tuple[str, str], client: str = "") -> WireHeaders:
+        """Return the fields the origin gets when a caller sends `fields`."""
+        self.ask(fields=fields)
+        headers: WireHeaders = self.origin.requests[-1].requestHeaders
+        return headers
+
+    def test_request_fields(self) -> None:
+        """Host is the origin's, Via is added; the connection's own and who is asking stay here."""
+        self.start(answering())
+        seen = self.fields_seen(
+            ("Connection", "close, X-Private"),
+            ("X-Private", "1"),
+            ("Keep-Alive", "5"),
+            ("TE", "trailers"),
+            ("Forwarded", "for=1.2.3.4"),
+            ("X-Forwarded-For", "1.2.3.4"),
+            ("X-Forwarded-Whatever", "1"),
+            ("X-Kept", "1"),
+            ("X-Kept", "2"),
+        )
+        self.assertEqual(seen.getRawHeaders(b"host"), [b"origin.example"])
+        self.assertEqual(seen.getRawHeaders(b"via"), [b"1.1 buddyproxy"])
+        self.assertEqual(seen.getRawHeaders(b"x-kept"), [b"1", b"2"])
+        for name in (b"x-private", b"keep-alive", b"te", b"forwarded", b"x-forwarded-for", b"x-forwarded-whatever"):
+            self.assertFalse(seen.hasHeader(name), name)
+
+    def test_forwarded_when_asked(self) -> None:
+        """Where a mapping says so, the origin is told who is asking, in both spellings."""
+        self.start(answering(), api={"forwarded": True})
+        seen = self.fields_seen(("X-Forwarded-For", "6.6.6.6"))
+        self.assertEqual(seen.getRawHeaders(b"x-forwarded-for"), [b"127.0.0.1"])
+        self.assertEqual(seen.getRawHeaders(b"forwarded"), [b'for=127.0.0.1;host="proxy.example";proto=http'])
+
+    def test_trusted_proxy(self) -> None:
+        """What a trusted proxy says of its callers is passed on."""
+        self.start(answering(), security={"trusted_proxies": ["127.0.0.0/8"]})
+        seen = self.fields_seen(("X-Forwarded-For", "10.1.1.1"))
+        self.assertEqual(seen.getRawHeaders(b"x-forwarded-for"), [b"10.1.1.1"])
+
+    def test_header_changes(self) -> None:
+        """A mapping sets and removes fields, both ways."""
+        changes = {"set": {"X-Added": "yes"}, "remove": ["X-Gone"]}
+        self.start(answering(x_gone="1"), api={"request_headers": changes, "response_headers": changes})
+        reply = self.ask(fields=[("X-Gone", "1")])
+        seen = self.origin.requests[-1]
+        self.assertEqual((seen.getHeader(b"x-added"), seen.getHeader(b"x-gone")), (b"yes", None))
+        self.assertEqual((reply["X-Added"], reply["X-Gone"]), ("yes", None))
+
+    def test_references_lead_back(self) -> None:
+        """A redirect into a mapped origin leads through the proxy, and no redirect is followed."""
+        cases = [
+            ("http://origin.example/base/b?x=1", "/api/b?x=1"),
+            ("/base/b", "/api/b"),
+            ("b", "b"),
+            ("/elsewhere", "http://origin.example/elsewhere"),
+            ("https://other.example/base/b", "https://other.example/base/b"),
+        ]
+        for location, expected in cases:
+            self.start(answering(status=302, location=location, content_location=location))
+            reply = self.ask()
+            self.assertEqual((reply.status, reply["Location"]), (302, expected), location)
+            self.assertEqual(reply["Content-Location"], expected, location)
+
+    def test_reference_keeps_the_callers_key(self) -> None:
+        """A caller whose key is part of the path is redirected with it; others never see it."""
+        key = "correct-horse-battery-staple"
+        self.start(answering(status=302, location="/base/b"), security={"secure_key": key})
+        self.assertEqual(self.ask(f"/{key}/api/a")["Location"], f"/{key}/api/b")
+        self.assertEqual(self.ask(fields=[("X-Proxy-Key", key)])["Location"], "/api/b")
+
+    def test_response_fields(self) -> None:
+        """The origin's own Date, Server and repeated fields arrive; nothing is made up; the connection's own stay."""
+
+        def answer(request: ServerRequest) -> bytes:
+            request.setHeader(b"date", b"Tue, 14 Nov 2023 22:13:20 GMT")
+            request.setHeader(b"server", b"origin/1")
+            request.responseHeaders.setRawHeaders(b"x-many", [b"1", b"2"])
+            request.setHeader(b"x-cache", b"Hit from elsewhere")
+            request.setHeader(b"cache-status", b"edge; hit")
+            return b"hello"
+
+        self.start(answer)
+        reply = self.ask()
+        names = sorted({name.lower() for name, _ in reply.fields} - {"transfer-encoding"})
+        self.assertEqual(names, ["cache-status", "date", "server", "x-cache", "x-many"])
+        self.assertEqual((reply["X-Many"], reply["Server"], reply["X-Cache"]), ("1, 2", "origin/1", "MISS"))
+        self.assertTrue((reply["Cache-Status"] or "").startswith("edge; hit, buddyproxy; fwd=uri-miss"))
+
+    def test_date_is_added_where_there_is_none(self) -> None:
+        """A response without Date gets the time it arrived (RFC 9110, 6.6.1)."""
+
+        def answer(request: ServerRequest) -> bytes:
+            request.responseHeaders.removeHeader(b"date")
+            return b"hello"
+
+        self.start(answer)
+        self.assertEqual(self.ask()["Date"], format_date(self.proxy.clock.seconds()).decode())
+
+    def test_statuses_without_content(self) -> None:
+        """204 and 304 have no content and no length."""
+        for status in (204, 304):
+            self.start(answering(b"", status, cache_control="max-age=60"))
+            for _ in range(2):
+                reply = self.ask()
+                self.assertEqual((reply.status, reply.body, reply["Content-Length"]), (status, b"", None))
+
+    def test_unknown_status_is_carried(self) -> None:
+        """A status nobody registered reaches the caller."""
+        self.start(answering(status=599))
+        self.assertEqual(self.ask().status, 599)
+
+    def test_ring_of_proxies(self) -> None:
+        """A mapping that leads back to the proxy ends in 508, not in a ring."""
+        self.start(answering())
+        reply = self.ask(fields=[("Via", ", ".join(["1.1 buddyproxy"] * 8))])
+        self.assertEqual((reply.status, json.loads(reply.body)["error"]["code"]), (508, "loop-detected"))
+
+
+class OriginModeTests(WalkTests):
+    """One origin at the root."""
+
+    def test_every_path_is_the_origins(self) -> None:
+        """With `--origin`, `/` and everything below it are the origin's, but for the proxy's own corner."""
+        origin = Origin(answering())
+        proxy = MemoryProxy(origin, {"domain_mappings": {}, "origin": "http://origin.example/base"})
+        for target in ("/", "/a/b?x", "/admin/health"):
+            self.assertEqual(proxy.ask(target).status, 200)
+        self.assertEqual([target for _, target in origin.asked], [b"/base/", b"/base/a/b?x", b"/base/admin/health"])
+        self.assertEqual(json.loads(proxy.ask("/.buddyproxy/health").body)["status"], "ok")
+        self.assertEqual(len(origin.asked), 3)
+
+
+class OwnPagesTests(WalkTests):
+    """What the proxy says itself."""
+
+    def test_unknown_mapping(self) -> None:
+        """A path that begins with no mapping's name gets 404 in JSON."""
+        self.start(answering())
+        for target in ("/nope", "/nope/x", "/API/x", "/%61pi/x", "/ap"):
+            reply = self.ask(target)
+            self.assertEqual(reply.status, 404, target)
+            self.assertEqual(reply["Content-Type"], "application/json")
+            self.assertEqual(json.loads(reply.body)["error"]["code"], "unknown-mapping", target)
+
+    def test_landing_page(self) -> None:
+        """`/` says where the mappings lead, or how to add one."""
+        self.start(answering())
+        self.assertIn(b"/api  http://origin.example/base", self.ask("/").body)
+        empty = MemoryProxy(self.origin, {"domain_mappings": {}}).ask("/")
+        self.assertEqual((empty.status, empty["Content-Type"]), (200, "text/plain; charset=utf-8"))
+        self.assertIn(b"--map openai=https://api.openai.com/v1", empty.body)
+
+    def test_pages_answer_get_and_head(self) -> None:
+        """Other methods get 405 with what is allowed, and unknown pages 404."""
+        self.start(answering())
+        for target in ("/", "/admin/health"):
+            self.assertEqual(self.ask(target, method="HEAD").status, 200)
+            reply = self.ask(target, method="DELETE")
+            self.assertEqual((reply.status, reply["Allow"]), (405, "GET, HEAD"))
+        for target in ("/admin", "/admin/", "/admin/nope", "/admin/health/x", "//api/x"):
+            self.assertEqual(self.ask(target).status, 404, target)
+        self.assertEqual(self.origin.asked, [])
+
+    def test_admin_elsewhere_or_nowhere(self) -> None:
+        """The operator's doors move with `admin.path`, and close with `admin.enabled`."""
+        self.start(answering(), admin={"path": "/ops/proxy"})
+        self.assertEqual((self.ask("/ops/proxy/health").status, self.ask("/admin/health").status), (200, 404))
+        self.start(answering(), admin={"enabled": False})
+        self.assertEqual(self.ask("/admin/health").status, 404)
+
+    def test_target_that_is_no_path(self) -> None:
+        """A request-target in another form than the origin's gets 400."""
+        self.start(answering())
+        for target in ("http://origin.example/base/a", "api/a"):
+            self.assertEqual(self.ask(target).status, 400, target)
+        self.assertEqual(self.origin.asked, [])
+
+
+class TroubleTests(WalkTests):
+    """What callers get when something fails."""
+
+    def test_upstream_failure(self) -> None:
+        """An origin that fails gives 502 in JSON, and nothing is stored."""
+        self.start(answering())
+
+        class Refusing:
+            def request(self, *args: object) -> object:
+                raise Refused
+
+        self.proxy.agent.request = Refusing().request
+        reply = self.ask()
+        self.assertEqual((reply.status, json.loads(reply.body)["error"]["code"]), (502, "upstream-failed"))
+        self.assertEqual((reply["X-Cache"], reply.word), ("MISS", "fwd=uri-miss"))
+        self.assertIn("detail=upstream-failed", reply["Cache-Status"] or "")
+        self.assertEqual([outcome.word for outcome in self.proxy.metrics.seen], ["upstream-failed"])
+
+    def test_defect_is_answered_and_logged(self) -> None:
+        """A defect of ours gives 500 that says no more than that, and is logged."""
+
+        class Defective(MemoryStorage):
+            async def lookup(self, key: bytes) -> list[object]:  # type: ignore[override]
+                raise ZeroDivisionError("secret detail")
+
+        self.start(answering(), Defective(1000, 10))
+        reply = self.ask()
+        self.assertEqual((reply.status, json.loads(reply.body)["error"]["code"]), (500, "internal"))
+        self.assertNotIn(b"secret detail", reply.body)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
+    def test_content_too_large(self) -> None:
+        """Content above the limit gets 413 before it is read, or as soon as there is too much of it."""
+        self.start(answering(), server={"max_request_body": 1000})
+        declared = self.proxy.connect()
+        declared.send(b"POST /api/a HTTP/1.1\r\nHost: x\r\nContent-Length: 1001\r\nExpect: 100-continue\r\n\r\n")
+        chunked = self.proxy.connect()
+        chunked.send(b"POST /api/a HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n")
+        chunked.send((b"200\r\n" + b"x" * 512 + b"\r\n") * 2 + b"0\r\n\r\n")
+        for connection in (declared, chunked):
+            reply = parse(connection.received)
+            self.assertEqual((reply.status, reply["Connection"]), (413, "close"))
+            self.assertEqual(json.loads(reply.body)["error"]["code"], "body-too-large")
+            self.assertFalse(connection.transport.connected)
+        self.assertEqual(self.origin.asked, [])
+        self.assertEqual([outcome.word for outcome in self.proxy.metrics.seen], ["body-too-large"] * 2)
+        self.assertEqual(self.ask(method="POST", body=b"x" * 1000).status, 200)
+
+    def test_caller_leaves_before_the_answer(self) -> None:
+        """A caller who leaves gives up its request, and is counted as gone."""
+        self.start(lambda request: NOT_DONE_YET)
+        connection = self.proxy.connect()
+        connection.send(spell("GET", "/api/a"))
+        connection.leave()
+        [outcome] = self.proxy.metrics.seen
+        self.assertEqual((outcome.status, outcome.word, outcome.complete), (499, "left", False))
+
+
+class StreamTests(WalkTests):
+    """Content on its way."""
+
+    def start_stream(self) -> ServerRequest:
+        """Ask for content that the test then writes piece by piece; return the origin's side."""
+        self.start(lambda request: NOT_DONE_YET)
+        self.caller = self.proxy.connect()
+        self.caller.send(spell("GET", "/api/a"))
+        request = self.origin.requests[0]
+        request.write(b"one")
+        self.proxy.agent.flush()
+        return request
+
+    def test_chunks_arrive_as_they_come(self) -> None:
+        """A chunk reaches the caller while the origin is still at it; the whole is stored at the end."""
+        request = self.start_stream()
+        self.assertTrue(self.caller.received.endswith(b"3\r\none\r\n"), self.caller.received)
+        request.write(b"two")
+        self.proxy.agent.flush()
+        self.assertTrue(self.caller.received.endswith(b"3\r\ntwo\r\n"))
+        request.finish()
+        self.proxy.agent.flush()
+        self.assertEqual(parse(self.caller.received).body, b"onetwo")
+        hit = self.ask()
+        self.assertEqual((hit.word, hit.body), ("hit", b"onetwo"))
+
+    def test_broken_content_is_not_stored(self) -> None:
+        """Content that breaks off leaves the caller with an open end, and nothing is stored."""
+        request = self.start_stream()
+        request.channel.loseConnection()
+        self.proxy.agent.flush()
+        self.assertFalse(self.caller.transport.connected)
+        self.assertFalse(self.caller.received.endswith(b"0\r\n\r\n"))
+        self.origin.answer = answering(b"whole")
+        self.assertEqual(self.ask().body, b"whole")
+        self.assertFalse(self.proxy.metrics.seen[0].complete)
+
+    def test_caller_leaves_in_the_middle(self) -> None:
+        """A caller who leaves ends the fetch, and what came so far is not stored."""
+        request = self.start_stream()
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        self.caller.leave()
+        self.proxy.agent.flush()
+        self.assertEqual(len(gone), 1)
+        self.origin.answer = answering(b"whole")
+        self.assertEqual(self.ask().word, "fwd=uri-miss")
+        self.assertFalse(self.proxy.metrics.seen[0].complete)
