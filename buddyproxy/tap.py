@@ -182,8 +182,8 @@ def makeService(options: Options) -> IService:
 
     reactor = cast(Reactor, installed)
     service = ProxyService(options.config, reactor)
-    # Once the reactor has installed its own handlers, which it does as it starts.
-    reactor.callWhenRunning(reactor.callLater, 0, _end_well, service, reactor)
+    # By then the reactor has installed its own handlers; and nothing says that we are ready before ours are there.
+    reactor.callWhenRunning(_end_well, service, reactor)
     return service
 
 

@@ -78,7 +78,7 @@ class ProxyService(Service):
         # `twist` starts a service without its privileged phase.
         self._listen()
         self._running = self._open()
-        self._announce()
+        self._reactor.callWhenRunning(self._announce)
 
     def stopService(self) -> "Deferred[None]":
         """Accept no more, let requests in progress finish, write out what is to be kept."""
@@ -98,28 +98,32 @@ class ProxyService(Service):
             opening = address.endpoint(self._reactor).listen(self._site)
             opening.addCallbacks(self._opened, self._not_opened, callbackArgs=(address,), errbackArgs=(address,))
             refusals: list[Failure] = []
-            opening.addErrback(refusals.append)
+            # Those that come with Twisted open at once; one that takes its time can only end what has begun.
+            opening.addErrback(refusals.append if opening.called else self._failed_late)
             for refusal in refusals:
-                raise StartUpError(f"buddyproxy: {refusal.getErrorMessage()}") from refusal.value
+                refusal.raiseException()
 
     def _opened(self, port: IListeningPort, address: Address) -> None:
         self._ports.append((port, address))
         if reaches_out(port) and not (has_key(self._config) or self._config.server.allow_open):
-            raise StartUpError(f"{address.description} is reached from other machines: set a key, or --allow-open")
+            raise StartUpError(f"{address.given} is reached from other machines: set a key, or --allow-open")
 
     def _not_opened(self, failure: Failure, address: Address) -> None:
         error = failure.value
         reason = error.socketError if isinstance(error, CannotListenError) else error
         text = getattr(reason, "strerror", None) or str(reason)
-        _log.critical("cannot listen on {address}: {reason}", address=address.description, reason=text)
-        raise StartUpError(f"cannot listen on {address.description}: {text}") from error
+        raise StartUpError(f"cannot listen on {address.given}: {text}") from error
+
+    def _failed_late(self, failure: Failure) -> None:
+        _log.critical("{reason}", reason=failure.getErrorMessage())
+        self._reactor.stop()
 
     def _open(self) -> _Running:
         try:
             log_file = RotatedLog(self._config.logging) if self._config.logging.enable_file else None
             storage = open_storage(self._config.cache, self._reactor)
         except (OSError, CacheError) as error:
-            raise StartUpError(f"buddyproxy: {error}") from error
+            raise StartUpError(str(error)) from error
         if log_file is not None:
             globalLogPublisher.addObserver(log_file)
         upstream = Upstream(self._reactor)

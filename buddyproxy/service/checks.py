@@ -21,7 +21,7 @@ def _endpoint_problems(config: Config) -> list[Problem]:
             problems.append(Problem(path, str(error)))
         else:
             if address.wide and not has_key(config) and not config.server.allow_open:
-                problems.append(Problem(path, _OPEN.format(address=address.description)))
+                problems.append(Problem(path, _OPEN.format(address=address.given)))
     return problems
 
 

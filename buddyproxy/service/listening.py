@@ -3,11 +3,13 @@
 An endpoint string without `interface=` binds loopback, and has room in its backlog for a burst.
 """
 
+import os
 import re
 from ipaddress import ip_address
-from typing import Final
+from typing import Any, Final
 
 from attrs import frozen
+from twisted.internet.address import UNIXAddress
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.interfaces import IListeningPort, IReactorCore, IStreamServerEndpoint
 
@@ -22,9 +24,12 @@ _SEPARATOR: Final = re.compile(r"(?<!\\):")
 
 @frozen
 class Address:
-    """An endpoint string, completed."""
+    """Where to listen."""
 
+    given: str
+    """As it was written: what to call it."""
     description: str
+    """The endpoint string, completed."""
 
     @classmethod
     def parse(cls, given: str) -> "Address":
@@ -36,7 +41,7 @@ class Address:
                 description += f":interface={_LOOPBACK[kind]}"
             if kind != "tls" and not _argument(arguments, "backlog"):
                 description += f":backlog={BACKLOG}"
-        return cls(description)
+        return cls(given, description)
 
     @property
     def secure(self) -> bool:
@@ -55,7 +60,7 @@ class Address:
         try:
             endpoint: IStreamServerEndpoint = serverFromString(reactor, self.description)
         except (ValueError, TypeError, KeyError, IndexError, OSError) as error:
-            raise ValueError(f"{self.description}: {_reason(error)}") from error
+            raise ValueError(f"{self.given}: {_reason(error)}") from error
         return endpoint
 
 
@@ -87,11 +92,11 @@ def reaches_out(port: IListeningPort) -> bool:
 
 
 def url_of(port: IListeningPort, secure: bool) -> str:
-    """Return the address to give to programs on this machine."""
-    address = port.getHost()
-    host, number = getattr(address, "host", None), getattr(address, "port", None)
-    if host is None:
-        return str(getattr(address, "name", address))
+    """Return the address to give to programs on this machine: a URL, or the path of a socket."""
+    address: Any = port.getHost()
+    if isinstance(address, UNIXAddress):
+        return f"unix:{os.fsdecode(address.name or b'')}"
+    host, number = address.host, address.port
     local = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104
     return f"{'https' if secure else 'http'}://{f'[{local}]' if ':' in local else local}:{number}"
 
