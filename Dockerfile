@@ -26,7 +26,7 @@ WORKDIR /etc/buddyproxy
 EXPOSE 8080
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
-    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8080/admin/health', timeout=4)"]
+    CMD ["python", "-c", "from urllib.request import ProxyHandler, build_opener; build_opener(ProxyHandler({})).open('http://127.0.0.1:8080/.buddyproxy/health', timeout=4)"]
 # The port has to be open to the container's network, or publishing it leads nowhere. Who else reaches that network is
 # not known in here, so nobody is let in unasked: give the configuration a `security.secure_key`, or say `--allow-open`
 # where the port is published to 127.0.0.1 alone. In exec form, so that SIGTERM reaches twistd itself.

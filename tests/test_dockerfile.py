@@ -60,7 +60,7 @@ class DockerfileTests(SynchronousTestCase):
         self.assertEqual(found["EXPOSE"], port)
         interpreter, flag, code = json.loads(found["HEALTHCHECK"].partition("CMD ")[2])
         self.assertEqual((interpreter, flag), ("python", "-c"))
-        self.assertIn(f"http://127.0.0.1:{port}/admin/health", code)
+        self.assertIn(f"http://127.0.0.1:{port}/.buddyproxy/health", code)
         compile(code, "HEALTHCHECK", "exec")
 
     def test_runs_as_a_user_of_its_own(self) -> None:

@@ -8,7 +8,7 @@ from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
-from buddyproxy.cache.dates import format_date
+from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
 from tests.support.memory import Answerer, Fields, MemoryProxy, Origin, Reply, parse, spell
@@ -473,14 +473,15 @@ class ForwardingTests(WalkTests):
         self.assertTrue((reply["Cache-Status"] or "").startswith("edge; hit, buddyproxy; fwd=uri-miss"))
 
     def test_date_is_added_where_there_is_none(self) -> None:
-        """A response without Date gets the time it arrived (RFC 9110, 6.6.1)."""
+        """A response without Date gets one, and so do our own (RFC 9110, 6.6.1)."""
 
         def answer(request: ServerRequest) -> bytes:
             request.responseHeaders.removeHeader(b"date")
             return b"hello"
 
         self.start(answer)
-        self.assertEqual(self.ask()["Date"], format_date(self.proxy.clock.seconds()).decode())
+        for reply in (self.ask(), self.ask("/"), self.ask("/nope")):
+            self.assertIsNotNone(parse_date((reply["Date"] or "").encode(), 0))
 
     def test_statuses_without_content(self) -> None:
         """204 and 304 have no content and no length."""
@@ -539,7 +540,7 @@ class OwnPagesTests(WalkTests):
     def test_pages_answer_get_and_head(self) -> None:
         """Other methods get 405 with what is allowed, and unknown pages 404."""
         self.start(answering())
-        for target in ("/", "/admin/health"):
+        for target in ("/", "/admin/health", "/.buddyproxy/health"):
             self.assertEqual(self.ask(target, method="HEAD").status, 200)
             reply = self.ask(target, method="DELETE")
             self.assertEqual((reply.status, reply["Allow"]), (405, "GET, HEAD"))
@@ -551,6 +552,7 @@ class OwnPagesTests(WalkTests):
         """The operator's doors move with `admin.path`, and close with `admin.enabled`."""
         self.start(answering(), admin={"path": "/ops/proxy"})
         self.assertEqual((self.ask("/ops/proxy/health").status, self.ask("/admin/health").status), (200, 404))
+        self.assertEqual((self.ask("/ops").status, self.ask("/ops/other").status), (404, 404))
         self.start(answering(), admin={"enabled": False})
         self.assertEqual(self.ask("/admin/health").status, 404)
 

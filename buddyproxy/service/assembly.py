@@ -5,7 +5,7 @@ from pathlib import Path
 
 from attrs import frozen
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
-from twisted.web.resource import Resource
+from twisted.web.resource import IResource, Resource
 
 from buddyproxy.cache.policy import policy_of
 from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings
@@ -67,11 +67,12 @@ class Assembly:
             self.metrics,
             self.reactor,
         )
-        admin = admin_resource() if self.config.admin.enabled else None
-        # Where a key is needed, the page at / tells a stranger nothing.
-        shown = {} if gate.keys else {name: mapping.upstream for name, mapping in mappings.items()}
-        landing = None if at_root else landing_page(shown, locked=bool(gate.keys))
-        return tree(proxied, admin, admin_path(self.config), landing)
+        pages: dict[str, IResource] = {path: admin_resource() for path in admin_paths(self.config)}
+        if not at_root:
+            # Where a key is needed, the page at / tells a stranger nothing.
+            shown = {} if gate.keys else {name: mapping.upstream for name, mapping in mappings.items()}
+            pages["/"] = landing_page(shown, locked=bool(gate.keys))
+        return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
         base = Base.parse(mapping.upstream)
@@ -89,9 +90,13 @@ class Assembly:
         return Timeouts(connect=given.connect, first_byte=first_byte, idle=given.idle, total=given.total)
 
 
-def admin_path(config: Config) -> str:
-    """Return where the operator's doors stand."""
-    return config.admin.path or ("/.buddyproxy" if config.origin else "/admin")
+def admin_paths(config: Config) -> list[str]:
+    """Return where the operator's doors stand: `/.buddyproxy` is nobody else's, and known whatever is at the root."""
+    if not config.admin.enabled:
+        return []
+    if config.admin.path:
+        return [config.admin.path]
+    return ["/.buddyproxy"] if config.origin else ["/.buddyproxy", "/admin"]
 
 
 def gate_of(settings: SecuritySettings) -> Gate:

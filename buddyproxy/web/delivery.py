@@ -15,7 +15,6 @@ from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
 
 from buddyproxy import errors
-from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.exchange import Answer
 from buddyproxy.flight import Flight
@@ -42,9 +41,9 @@ def status_of(error: errors.ProxyError) -> int:
     return next((_STATUS[kind] for kind in type(error).__mro__ if kind in _STATUS), 500)
 
 
-def deliver(request: ServerRequest, answer: Answer, now: float, done: Done) -> None:
+def deliver(request: ServerRequest, answer: Answer, done: Done) -> None:
     """Send `answer` to the caller of `request`, at its pace."""
-    fields = _fields(answer, now)
+    fields = _fields(answer)
     if isinstance(answer.content, bytes):
         if answer.response.status not in (204, 304):
             fields = fields.replacing((b"Content-Length", b"%d" % len(answer.content)))
@@ -83,13 +82,10 @@ def _deliver_own(request: ServerRequest, code: int, media_type: bytes, text: str
     request.finish()
 
 
-def _fields(answer: Answer, now: float) -> Headers:
+def _fields(answer: Answer) -> Headers:
     fields = answer.response.headers.without({b"x-cache"}).adding(*_cache_fields(answer.status))
     if answer.age is not None:
         fields = fields.replacing((b"Age", b"%d" % answer.age))
-    if b"date" not in fields:
-        # RFC 9110, 6.6.1: a recipient with a clock adds it.
-        fields = fields.adding((b"Date", format_date(now)))
     return fields
 
 
@@ -99,12 +95,16 @@ def _cache_fields(status: CacheStatus) -> tuple[tuple[bytes, bytes], ...]:
 
 
 def _send_head(request: ServerRequest, status: int, reason: bytes, fields: Headers) -> None:
-    """Give `request` its status and exactly these fields, and the connection's own where it is to be closed."""
+    """Give `request` its status and exactly these fields.
+
+    Of what twisted.web has set, `Connection` stays, and `Date` where there is no other (RFC 9110, 6.6.1).
+    """
     wire = WireHeaders()
     for name, value in fields:
         wire.addRawHeader(name, value)
-    for value in request.responseHeaders.getRawHeaders(b"connection", ()):
-        wire.addRawHeader(b"Connection", value)
+    for name in (b"connection", b"date"):
+        if not wire.hasHeader(name):
+            wire.setRawHeaders(name, request.responseHeaders.getRawHeaders(name, ()))
     request.responseHeaders = wire
     request.setResponseCode(status, reason or None)
 

@@ -106,7 +106,7 @@ class Proxied(Resource):
         def done(complete: bool) -> None:
             self._observe(visit, answer.response.status, answer.status.word, complete)
 
-        deliver(visit.wire, answer, self._clock.seconds(), done)
+        deliver(visit.wire, answer, done)
 
     def _refuse(self, visit: _Visit, error: ProxyError) -> None:
         deliver_error(visit.wire, error)

@@ -86,6 +86,7 @@ class ProxySite(Site):
     """Serves a resource tree, and knows the requests in progress."""
 
     requestFactory = ProxyRequest
+    noisy = False
 
     def __init__(self, resource: IResource, metrics: Metrics, reactor: IReactorTime, max_request_body: int) -> None:
         super().__init__(resource, reactor=reactor, parsePOSTFormSubmission=False)

@@ -24,17 +24,14 @@ and use the path /openai of this proxy in place of https://api.openai.com/v1.
 _LOCKED = "This proxy needs its key.\n"
 
 
-def tree(proxied: IResource, admin: IResource | None, admin_path: str, landing: IResource | None) -> Resource:
-    """Return the root resource.
-
-    `admin` stands at `admin_path`; `landing` at `/`, or where it is None, `/` is an origin's too.
-    """
-    children: dict[bytes, IResource] = {} if landing is None else {b"": landing}
-    segments = [segment.encode("ascii") for segment in admin_path.split("/") if segment]
-    if admin is not None:
-        for segment in reversed(segments[1:]):
-            admin = Branch({segment: admin}, Missing())
-        children[segments[0]] = admin
+def tree(proxied: IResource, pages: Mapping[str, IResource]) -> Resource:
+    """Return the root resource: `pages` by their paths, and `proxied` for everything else."""
+    children: dict[bytes, IResource] = {}
+    for path, page in pages.items():
+        first, *rest = (segment.encode("ascii") for segment in path.removeprefix("/").split("/"))
+        for segment in reversed(rest):
+            page = Branch({segment: page}, Missing())
+        children[first] = page
     return Branch(children, proxied)
 
 
