@@ -38,6 +38,8 @@ address to give to a program. Answers are kept across restarts."""
 
     def __init__(self) -> None:
         super().__init__()
+        # The help texts are docstrings, whose line breaks and indentation usage.Options would show.
+        self.docs = {name: " ".join(text.split()) for name, text in self.docs.items() if text}
         self._file: Path | None = None
         self._settings: dict[str, Any] = {}
         self._options: dict[str, str] = {}
