@@ -1,0 +1,18 @@
+"""Speaks HTTP to origin servers, through treq on pooled connections, and changes nothing on the way.
+
+The one place that knows how requests travel. `Upstream.send` takes a request that is ready to go and returns an
+`Incoming`: the head of the answer, and the means to have its content delivered, paused or given up. It knows nothing of
+mappings, caching or callers.
+
+Inside, from the wire up: `wire` and `pool` (Twisted's client, held to the bytes), `trust` (TLS), `connections` (the
+agent), `transparent` (treq's client, less its conveniences), `sending` and `incoming` (the interface), with `patience`
+(every limit in time) and `failures` (every error in words) beside them.
+"""
+
+from buddyproxy.upstream.failures import StaleConnection
+from buddyproxy.upstream.incoming import Incoming, Sink
+from buddyproxy.upstream.origin import Origin, Timeouts
+from buddyproxy.upstream.patience import Patience
+from buddyproxy.upstream.sending import AgentFor, Upstream
+
+__all__ = ["AgentFor", "Incoming", "Origin", "Patience", "Sink", "StaleConnection", "Timeouts", "Upstream"]

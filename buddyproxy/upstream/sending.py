@@ -1,0 +1,105 @@
+"""Sending a request to an origin server."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+from treq.cookies import IndexableCookieJar
+from twisted.internet.defer import CancelledError
+from twisted.internet.interfaces import IReactorTime
+from twisted.web.http_headers import InvalidHeaderName
+from twisted.web.iweb import IAgent
+
+from buddyproxy.errors import BadRequest, UpstreamError
+from buddyproxy.message import Request
+from buddyproxy.upstream.connections import Connections
+from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
+from buddyproxy.upstream.incoming import Incoming
+from buddyproxy.upstream.origin import Origin, Timeouts
+from buddyproxy.upstream.patience import Patience
+from buddyproxy.upstream.transparent import Content, TransparentClient
+from buddyproxy.upstream.wire import WireHeaders
+
+AgentFor = Callable[[Origin, Patience], IAgent]
+
+_TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
+_TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
+_FORBIDDEN = re.compile(rb"[\r\n\0]")
+_FRAMING = frozenset({b"content-length", b"transfer-encoding"})
+# RFC 9110, 8.6: methods that anticipate content say so even where there is none.
+_ANTICIPATING = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+class Upstream:
+    """Sends requests to origin servers, as they are, and hands back answers, as they are.
+
+    `reactor` opens connections; `clock` counts (the reactor, unless a test has its own). `agent_for` puts something
+    else in the place of real connections: it returns an agent for one request to an origin.
+    """
+
+    def __init__(self, reactor: Any, clock: IReactorTime | None = None, agent_for: AgentFor | None = None) -> None:
+        self._clock: IReactorTime = clock or reactor
+        self._connections = Connections(reactor, self._clock)
+        self._agent_for = agent_for or self._connections.agent_for
+        self._no_cookies = IndexableCookieJar()
+
+    async def send(self, request: Request, origin: Origin, timeouts: Timeouts) -> Incoming:
+        """Send `request` to `origin` and return the answer as soon as its head is there.
+
+        `request.target` is sent byte for byte. The fields are sent as they are, in their order, less those of framing,
+        which is the content's; `Host` is the origin's unless there is one. Cancelling closes the connection.
+
+        Raises `BadRequest` where something in the request cannot stand in one; `UpstreamError` where the origin failed,
+        as `UpstreamTimeout` where it took too long, as `StaleConnection` where a connection kept from an earlier
+        request was closed without an answer.
+        """
+        headers = _head(request, origin)
+        patience = Patience(self._clock, timeouts, origin)
+        patience.wait_for("first_byte")
+        try:
+            client = TransparentClient(self._agent_for(origin, patience), self._no_cookies)
+            method, uri = request.method.decode("ascii"), origin.root + request.target
+            answered = client.request(method, uri, headers=headers, data=_content(request, patience))
+            patience.give_up(answered.cancel)
+            return Incoming(await answered, origin, patience)
+        except UpstreamError:
+            patience.end()
+            raise
+        except FOREIGN as error:
+            patience.end()
+            if patience.expired is not None:
+                raise patience.expired from error
+            if cancelled(error):
+                raise CancelledError from error
+            raise explained(error, origin) from error
+
+    async def close(self) -> None:
+        """Close idle connections now, and those in use after their response; returns when the idle ones are closed."""
+        await self._connections.close()
+
+
+def _head(request: Request, origin: Origin) -> WireHeaders:
+    """Return the fields to send with `request`, all of it looked at for what would end a line too early."""
+    if not _TOKEN.match(request.method):
+        raise BadRequest("the method is not a token (RFC 9110, 9.1)")
+    if not _TARGET.match(request.target):
+        raise BadRequest("the request-target begins without a slash, or holds bytes that cannot stand in one")
+    pairs = [pair for pair in request.headers if pair[0].lower() not in _FRAMING]
+    hosts = request.headers.get_all(b"host")
+    if not hosts:
+        pairs.insert(0, (b"Host", origin.authority))
+    elif len(hosts) > 1:
+        raise BadRequest("there is more than one Host field")
+    if any(_FORBIDDEN.search(value) for _, value in pairs):
+        raise BadRequest("a field's value holds CR, LF or NUL")
+    try:
+        return WireHeaders.of(pairs)
+    except InvalidHeaderName as error:
+        raise BadRequest("a field's name is not a token (RFC 9110, 5.1)") from error
+
+
+def _content(request: Request, patience: Patience) -> Content | None:
+    """Return the content of `request`, or None where not even its length, which is nothing, is to be said."""
+    if request.body or request.method in _ANTICIPATING or b"content-length" in request.headers:
+        return Content(request.body, patience.progress)
+    return None

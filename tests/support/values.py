@@ -1,0 +1,78 @@
+"""Short ways to write down what tests speak of: header fields, messages, stored responses, policies, moments."""
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from buddyproxy.cache.dates import format_date
+from buddyproxy.cache.policy import BUDDY_TTL, Policy
+from buddyproxy.cache.stored import Selecting, StoredResponse
+from buddyproxy.message import Headers, Request, Response
+
+NOW = 1_800_000_000.0
+"""The moment at which things happen: Fri, 15 Jan 2027 08:00:00 GMT."""
+
+RFC9111 = Policy("m")
+BUDDY = Policy(
+    "m",
+    default_ttl=BUDDY_TTL,
+    methods=frozenset({b"GET", b"POST"}),
+    partition=True,
+    shared=False,
+    keep_set_cookie=False,
+    store_errors=False,
+)
+
+properties = settings(derandomize=True, database=None, max_examples=200, deadline=None)
+"""How properties are checked: alike on every run, with nothing left on the disk."""
+
+tokens = st.text("abcdefghijklmnopqrstuvwxyzABCXYZ0123456789-_.!~", min_size=1, max_size=12).map(str.encode)
+"""Names of fields and directives (RFC 9110, 5.6.2)."""
+
+field_values = st.binary(max_size=30)
+
+
+def at(offset: float = 0) -> str:
+    """Return the HTTP date `offset` seconds from `NOW`."""
+    return format_date(NOW + offset).decode("ascii")
+
+
+def fields(*lines: str) -> Headers:
+    """Return the header fields that `lines`, each `name: value`, write down."""
+    return Headers(tuple(_pair(line) for line in lines))
+
+
+def _pair(line: str) -> tuple[bytes, bytes]:
+    name, _, value = line.partition(":")
+    return name.encode("latin-1"), value.strip().encode("latin-1")
+
+
+def get(*lines: str) -> Request:
+    """Return a GET request with the header fields `lines`."""
+    return Request(b"GET", b"/thing", fields(*lines))
+
+
+def post(body: bytes, *lines: str) -> Request:
+    """Return a POST request with the content `body` and the header fields `lines`."""
+    return Request(b"POST", b"/thing", fields(*lines), body)
+
+
+def answer(*lines: str, status: int = 200) -> Response:
+    """Return the head of a response with the header fields `lines`."""
+    return Response(status, fields(*lines))
+
+
+def kept(*lines: str, age: float = 0.0, selecting: Selecting = (), status: int = 200) -> StoredResponse:
+    """Return a stored response with the header fields `lines`, which arrived `age` seconds before `NOW`."""
+    return StoredResponse(
+        key=b"k" * 32,
+        selecting=selecting,
+        mapping="m",
+        method=b"GET",
+        uri=b"https://origin.example/thing",
+        response=answer(*lines, status=status),
+        body=b"hello",
+        request_time=NOW - age,
+        response_time=NOW - age,
+        expires=0.0,
+        remove_after=0.0,
+    )
