@@ -120,6 +120,7 @@ class Exchange:
             response=evolve(incoming.response, headers=incoming.response.headers.end_to_end()),
             request_time=sent,
             response_time=self._clock.seconds(),
+            framed=_framed(incoming.response),
         )
         if invalidates(arrival.request, arrival.response, self._policy):
             self._storage.invalidate(self._policy.mapping, arrival.uri)
@@ -148,3 +149,9 @@ class Exchange:
     def _keep(self, draft: StoredResponse, body: bytes) -> None:
         if len(body) >= self._policy.min_size:
             self._storage.store(evolve(draft, body=body))
+
+
+def _framed(response: Response) -> bool:
+    """Return whether the response says where its content ends, or can have none (RFC 9112, 6.3)."""
+    fields = (b"content-length", b"transfer-encoding")
+    return response.status in (204, 304) or any(name in response.headers for name in fields)

@@ -1,4 +1,4 @@
-"""HTTP messages as values: header fields, requests, response heads.
+"""HTTP messages as values: header fields, requests, response heads, and the origin servers they go to.
 
 The vocabulary every other module speaks. It knows nothing of caching, of Twisted or of configuration. Wire data is
 `bytes` throughout; nothing here decodes, reorders or normalises what was received.
@@ -25,6 +25,8 @@ HOP_BY_HOP = frozenset(
         b"upgrade",
     }
 )
+
+DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 @frozen
@@ -116,3 +118,30 @@ class Response:
     status: int
     headers: Headers = Headers()
     reason: bytes = b""
+
+
+@frozen(cache_hash=True)
+class Origin:
+    """An origin server: how to reach it, and whom to believe that it is the right one."""
+
+    scheme: str
+    """`http` or `https`."""
+    host: str
+    """A name in ASCII (IDNA where needed) or an IP address; an IPv6 address without its brackets."""
+    port: int
+    ca_file: str | None = None
+    """A PEM file of the authorities trusted for this origin, *instead of* the system's; None for the system's."""
+
+    @cached_property
+    def authority(self) -> bytes:
+        """What goes into `Host`: the port only where it is not the scheme's own (RFC 9110, 7.2)."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (host if self.port == DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}").encode("ascii")
+
+    @cached_property
+    def root(self) -> bytes:
+        """Scheme and authority, as an absolute URI begins; a request-target may follow."""
+        return self.scheme.encode("ascii") + b"://" + self.authority
+
+    def __str__(self) -> str:
+        return self.root.decode("ascii")

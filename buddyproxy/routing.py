@@ -4,46 +4,39 @@ Pure, and byte for byte: the part of the target behind the mapping's name goes t
 knows nothing of sockets or of caching.
 """
 
+import re
 from collections.abc import Mapping
+from typing import Final
 from urllib.parse import urlsplit
 
 from attrs import frozen
 
 from buddyproxy.config import DomainMapping
 from buddyproxy.errors import BadRequest, UnknownMapping
+from buddyproxy.message import DEFAULT_PORTS, Origin
 
-_DEFAULT_PORTS = {"http": 80, "https": 443}
+# The beginning of an http(s) URI without user information (RFC 3986, 3.2), as far as it can be a mapped origin's.
+_ROOT: Final = re.compile(
+    rb"(?P<scheme>https?)://(?P<host>\[[0-9a-f:.]+\]|[a-z0-9._-]+)(?::(?P<port>[0-9]{0,5}))?", re.IGNORECASE
+)
 
 
 @frozen
 class Base:
     """Where a mapping leads: an origin server, and the path all its targets begin with."""
 
-    scheme: str
-    host: str
-    """Without the brackets of an IPv6 address."""
-    port: int
+    origin: Origin
     path: bytes
     """Without a slash at its end; empty for the root."""
 
     @classmethod
-    def parse(cls, upstream: str) -> "Base":
-        """Return the base that `upstream`, an absolute http(s) URL checked by the configuration, names."""
-        url = urlsplit(upstream)
+    def of(cls, mapping: DomainMapping) -> "Base":
+        """Return the base that the mapping's `upstream`, an absolute http(s) URL, names."""
+        url = urlsplit(mapping.upstream)
         scheme = url.scheme.lower()
-        port = url.port or _DEFAULT_PORTS[scheme]
-        return cls(scheme, (url.hostname or "").lower(), port, url.path.rstrip("/").encode("ascii"))
-
-    @property
-    def authority(self) -> bytes:
-        """Return what goes into `Host`: the port only where it is not the scheme's own (RFC 9110, 7.2)."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (host if self.port == _DEFAULT_PORTS[self.scheme] else f"{host}:{self.port}").encode("ascii")
-
-    @property
-    def root(self) -> bytes:
-        """Return scheme and authority as the beginning of an absolute URI."""
-        return self.scheme.encode("ascii") + b"://" + self.authority
+        port = url.port or DEFAULT_PORTS[scheme]
+        origin = Origin(scheme, (url.hostname or "").lower(), port, mapping.ca_file)
+        return cls(origin, url.path.rstrip("/").encode("ascii"))
 
 
 @frozen
@@ -58,7 +51,7 @@ class Route:
     @property
     def uri(self) -> bytes:
         """Return the absolute target URI."""
-        return self.base.root + self.target
+        return self.base.origin.root + self.target
 
 
 @frozen
@@ -71,7 +64,7 @@ class RoutingTable:
     @classmethod
     def build(cls, mappings: Mapping[str, DomainMapping], at_root: str | None = None) -> "RoutingTable":
         """Return the table for `mappings`; `at_root` names the one that is reached without a name in the path."""
-        return cls({name: Base.parse(mapping.upstream) for name, mapping in mappings.items()}, at_root)
+        return cls({name: Base.of(mapping) for name, mapping in mappings.items()}, at_root)
 
     def route(self, target: bytes) -> Route:
         """Return where the request-target `target` leads.
@@ -99,23 +92,27 @@ class RoutingTable:
         the path stay as they are: they resolve alike on both sides (RFC 3986, 5.2).
         """
         if reference.startswith(b"//"):
-            absolute = route.base.scheme.encode("ascii") + b":" + reference
+            absolute = route.base.origin.scheme.encode("ascii") + b":" + reference
         elif reference.startswith(b"/"):
-            absolute = route.base.root + reference
+            absolute = route.base.origin.root + reference
         else:
             absolute = reference
         root, path = _split_root(absolute)
         if root is None:
             return reference
         candidates = [
-            (name, base) for name, base in self.bases.items() if base.root == root and _below(base.path, path)
+            (name, base) for name, base in self.bases.items() if base.origin.root == root and _below(base.path, path)
         ]
         if not candidates:
             return absolute
         # The mapping the request came by comes first; then the one that says most about the path.
         name, base = max(candidates, key=lambda found: (found[0] == route.name, len(found[1].path)))
         segment = b"" if name == self.at_root else b"/" + name.encode("ascii")
-        return (prefix + segment + path[len(base.path) :]) or b"/"
+        local = prefix + segment + path[len(base.path) :]
+        if local.startswith(b"//"):
+            # Would name a host (RFC 3986, 4.2).
+            return b"/." + local
+        return local if local.startswith(b"/") else b"/" + local
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:
@@ -127,18 +124,13 @@ def _split(target: bytes) -> tuple[bytes, bytes]:
 
 
 def _split_root(uri: bytes) -> tuple[bytes | None, bytes]:
-    """Return scheme and authority of an http(s) URI in the form of `Base.root`, and the rest; (None, b"") for others."""
-    try:
-        url = urlsplit(uri.decode("ascii"))
-        scheme, port = url.scheme.lower(), url.port
-    except ValueError:
+    """Return scheme and authority of an http(s) URI in the form of `Origin.root`, and the rest; None for others."""
+    found = _ROOT.match(uri)
+    if found is None:
         return None, b""
-    if scheme not in _DEFAULT_PORTS or not url.hostname or url.username is not None:
-        return None, b""
-    root = Base(scheme, url.hostname.lower(), port or _DEFAULT_PORTS[scheme], b"").root
-    start = uri.find(b"//") + 2
-    ends = [end for mark in b"/?#" if (end := uri.find(mark, start)) >= 0]
-    return root, uri[min(ends) :] if ends else b""
+    scheme, host = found["scheme"].decode("ascii").lower(), found["host"].decode("ascii").lower()
+    port = int(found["port"] or DEFAULT_PORTS[scheme])
+    return Origin(scheme, host.strip("[]"), port).root, uri[found.end() :]
 
 
 def _below(base: bytes, path: bytes) -> bool:

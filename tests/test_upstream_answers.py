@@ -1,12 +1,10 @@
 """What an origin answers is what the caller gets, or a clear word about why not."""
 
-from treq.testing import RequestTraversalAgent
 from twisted.internet.defer import Deferred
-from twisted.web.resource import Resource
-from twisted.web.server import Request as ServerRequest
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.upstream import Origin, StaleConnection, Upstream
+from buddyproxy.message import Origin
+from buddyproxy.upstream import StaleConnection
 from tests.support.origin import ScriptedOrigin, Talk, closed_port
 from tests.support.upstreams import OK, Gathered, UpstreamTestCase, request
 
@@ -134,24 +132,6 @@ class HeadTests(UpstreamTestCase):
             self.assertIn(f"http://127.0.0.1:{origin.port}: its answer cannot be used: {reason}", str(error))
             self.assertNotIn("secret", str(error))
             await origin.talks[0].gone()
-
-    async def test_other_agents(self) -> None:
-        """Another agent may stand in the place of connections: then names of fields are as it has them."""
-
-        class Hello(Resource):
-            isLeaf = True
-
-            def render(self, asked: ServerRequest) -> bytes:
-                asked.setHeader(b"x-ASKED", asked.method + b" " + asked.uri)
-                return asked.content.read()
-
-        agent = RequestTraversalAgent(Hello())
-        upstream = Upstream(self.reactor, self.clock, lambda origin, patience: agent)
-        sent = request(b"/a%2Fb?c", b"POST", ((b"A", b"b"),), b"hello")
-        incoming = await upstream.send(sent, Origin("https", "a.example", 443), self.NO_LIMITS)
-        self.assertEqual(incoming.response.headers.get(b"X-Asked"), b"POST /a%2Fb?c")
-        self.assertEqual((await self.read(incoming)).content, b"hello")
-        await upstream.close()
 
 
 class ContentTests(UpstreamTestCase):
@@ -411,28 +391,6 @@ class AbortTests(UpstreamTestCase):
             incoming.abort()
             await self.fetch(origin)
             self.assertEqual(len(origin.talks), 1)
-
-    async def test_other_agents(self) -> None:
-        """What Twisted's own agents give out can be closed, if not cut."""
-
-        class Endless(Resource):
-            isLeaf = True
-
-            def render(self, asked: ServerRequest) -> int:
-                asked.write(b"hi")
-                asked.notifyFinish().addErrback(gone.append)
-                return 1
-
-        gone: list[object] = []
-        agent = RequestTraversalAgent(Endless())
-        upstream = Upstream(self.reactor, self.clock, lambda origin, patience: agent)
-        incoming = await upstream.send(request(), Origin("http", "a.example", 80), self.NO_LIMITS)
-        sink = Gathered()
-        incoming.start(sink)
-        await sink.has(b"hi")
-        incoming.abort()
-        agent.flush()
-        self.assertEqual(len(gone), 1)
 
 
 class FaultTests(UpstreamTestCase):

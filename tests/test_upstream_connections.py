@@ -10,7 +10,8 @@ from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
 from buddyproxy.errors import UpstreamError, UpstreamTimeout
-from buddyproxy.upstream import Origin, StaleConnection, Timeouts
+from buddyproxy.message import Origin
+from buddyproxy.upstream import StaleConnection, Timeouts
 from buddyproxy.upstream.failures import explained
 from buddyproxy.upstream.pool import Connection, Pool
 from buddyproxy.upstream.wire import WireHeaders, WireRequest

@@ -5,8 +5,7 @@ from twisted.logger import globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import BadRequest
-from buddyproxy.message import Request
-from buddyproxy.upstream import Origin
+from buddyproxy.message import Origin, Request
 from tests.support.origin import ScriptedOrigin, Talk
 from tests.support.upstreams import OK, UpstreamTestCase, request
 

@@ -4,7 +4,8 @@ from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
 
 from buddyproxy.errors import UpstreamTimeout
-from buddyproxy.upstream import Incoming, Origin, Timeouts, Upstream
+from buddyproxy.message import Origin
+from buddyproxy.upstream import Incoming, Timeouts, Upstream
 from tests.support.certificates import Authority
 from tests.support.origin import ScriptedOrigin, Talk
 from tests.support.upstreams import OK, Gathered, UpstreamTestCase, request

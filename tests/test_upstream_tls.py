@@ -7,7 +7,7 @@ from service_identity import CertificateError
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.upstream import Origin
+from buddyproxy.message import Origin
 from tests.support.certificates import Authority
 from tests.support.origin import ScriptedOrigin, Talk
 from tests.support.upstreams import OK, Gathered, UpstreamTestCase, request

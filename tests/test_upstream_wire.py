@@ -13,9 +13,10 @@ from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Response
-from buddyproxy.upstream import Incoming, Origin, Patience, Timeouts
+from buddyproxy.message import Origin, Response
+from buddyproxy.upstream import Incoming, Timeouts
 from buddyproxy.upstream.failures import explained
+from buddyproxy.upstream.patience import Patience
 from buddyproxy.upstream.pool import Connection
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
 from tests.support.upstreams import Gathered

@@ -75,8 +75,10 @@ def conditions(stored: StoredResponse) -> tuple[tuple[bytes, bytes], ...]:
 def _choose(
     request: Request, directives: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
 ) -> Reuse | Validate | Forward:
-    if any(name in request.headers for name in _UNANSWERED) or b"no-store" in directives:
-        return Forward("bypass" if b"no-store" not in directives else "request")
+    if b"no-store" in directives:
+        return Forward("request")
+    if any(name in request.headers for name in _UNANSWERED):
+        return Forward("bypass")
     selected = next((candidate for candidate in stored if selects(request, candidate, policy)), None)
     if selected is None:
         return Forward("vary-miss" if stored else "uri-miss")

@@ -4,7 +4,7 @@ from attrs import evolve, frozen
 
 from buddyproxy.cache.choose import conditions
 from buddyproxy.cache.directives import CacheControl, cache_control, request_cache_control
-from buddyproxy.cache.freshness import freshness_lifetime, initial_age
+from buddyproxy.cache.freshness import freshness_lifetime, heuristically_cacheable, initial_age
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.cache.vary import selecting_fields
@@ -15,6 +15,9 @@ KEEP_STALE = 86400.0
 
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
 _NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
+
+# How old the response was the time before: of no meaning once it is validated, even where the 304 says nothing of it.
+_OUTDATED = frozenset({b"age", b"date"})
 
 
 @frozen
@@ -28,6 +31,8 @@ class Arrival:
     response: Response
     request_time: float
     response_time: float
+    framed: bool = True
+    """Whether the end of the content will be known from more than the connection's close (RFC 9112, 6.3)."""
 
 
 @frozen
@@ -46,7 +51,10 @@ class Freshen:
 
 @frozen
 class Refetch:
-    """The origin confirmed another response than the one we hold: ask again, without conditions (4.3.4)."""
+    """The origin confirmed another response than the one we hold, or one we may not keep: ask again, unconditionally.
+
+    RFC 9111, 4.3.4 and 5.2.2.
+    """
 
 
 @frozen
@@ -63,7 +71,7 @@ Conclusion = Store | Freshen | Refetch | Relay
 def conclude(arrival: Arrival, validated: StoredResponse | None, policy: Policy) -> Conclusion:
     """Decide what becomes of a response; `validated` is the stored response the request was made conditional on."""
     if validated is not None and arrival.response.status == 304:
-        return Freshen(_freshen(arrival, validated, policy)) if _confirms(arrival.response, validated) else Refetch()
+        return _freshen(arrival, validated, policy) if _confirms(arrival.response, validated) else Refetch()
     refusal = _refusal(arrival, policy)
     return Relay(refusal) if refusal else _store(arrival, policy)
 
@@ -119,8 +127,13 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
     if refusal := _status_refusal(response.status, policy):
         return refusal
     directives = cache_control(response.headers)
-    if not policy.override_origin and (refusal := _origin_refusal(request, directives, policy)):
+    if not policy.override_origin and (refusal := _origin_refusal(directives)):
         return refusal
+    if policy.shared and b"authorization" in request.headers and not _allows_sharing(directives):
+        return "authorization"
+    if not arrival.framed:
+        # RFC 9111, 3.3: whether such content is whole, nobody can tell.
+        return "unframed"
     if _declared_length(response.headers) > policy.max_size:
         return "too-large"
     return _freshness_refusal(arrival, directives, policy)
@@ -135,35 +148,33 @@ def _status_refusal(status: int, policy: Policy) -> str | None:
     return None
 
 
-def _origin_refusal(request: Request, directives: CacheControl, policy: Policy) -> str | None:
-    for name in (b"no-store", b"private"):
-        if name in directives:
-            return name.decode("ascii")
-    # RFC 9111, 3.5.
-    allowed = any(name in directives for name in (b"public", b"s-maxage", b"must-revalidate"))
-    if policy.shared and b"authorization" in request.headers and not allowed:
-        return "authorization"
-    return None
+def _origin_refusal(directives: CacheControl) -> str | None:
+    return next((name.decode("ascii") for name in (b"no-store", b"private") if name in directives), None)
+
+
+def _allows_sharing(directives: CacheControl) -> bool:
+    """Return whether the answer to a request with Authorization may be stored for others (RFC 9111, 3.5)."""
+    return any(directives.permits(name) for name in (b"public", b"s-maxage", b"must-revalidate"))
 
 
 def _freshness_refusal(arrival: Arrival, directives: CacheControl, policy: Policy) -> str | None:
     """Return why storing it would be of no use: it could neither be reused nor validated."""
     response = arrival.response
+    validator = response.headers.get(b"etag") or response.headers.get(b"last-modified")
     lifetime = freshness_lifetime(response, policy, arrival.response_time)
     if lifetime is None:
-        return "no-freshness"
-    # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
-    # lifetime that is not None amounts to.
+        # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
+        # lifetime that is not None amounts to.
+        return None if validator and heuristically_cacheable(response) else "no-freshness"
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)
     stale = age >= lifetime or (b"no-cache" in directives and not policy.override_origin)
-    if stale and not (response.headers.get(b"etag") or response.headers.get(b"last-modified")):
-        return "stale"
-    return None
+    return "stale" if stale and not validator else None
 
 
 def _declared_length(headers: Headers) -> int:
     value = headers.get(b"content-length") or b"0"
-    return int(value) if value.isdigit() and len(value) < 20 else 0
+    # Nineteen digits already exceed any size: never convert thousands of them.
+    return int(value[:19]) if value.isdigit() else 0
 
 
 def _confirms(response: Response, validated: StoredResponse) -> bool:
@@ -176,16 +187,19 @@ def _opaque(etag: bytes) -> bytes:
     return etag.strip(b" \t").removeprefix(b"W/")
 
 
-def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> StoredResponse:
-    """Return `stored` with the fields a 304 brought in place of its own (RFC 9111, 3.2)."""
+def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Refetch:
+    """Return `stored` with the fields a 304 brought in place of its own (RFC 9111, 3.2), if they let us keep it."""
     brought = _storable_fields(arrival.response.headers, policy).without(_NOT_UPDATED)
-    fields = stored.headers.replacing(*brought)
-    return _timed(
-        evolve(
-            stored,
-            response=evolve(stored.response, headers=fields),
-            request_time=arrival.request_time,
-            response_time=arrival.response_time,
-        ),
-        policy,
+    response = evolve(stored.response, headers=stored.headers.without(_OUTDATED).replacing(*brought))
+    selecting = selecting_fields(arrival.request, response, policy)
+    forbidden = not policy.override_origin and _origin_refusal(cache_control(response.headers))
+    if selecting is None or forbidden:
+        return Refetch()
+    freshened = evolve(
+        stored,
+        selecting=selecting,
+        response=response,
+        request_time=arrival.request_time,
+        response_time=arrival.response_time,
     )
+    return Freshen(_timed(freshened, policy))

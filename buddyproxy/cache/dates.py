@@ -1,4 +1,4 @@
-"""HTTP dates (RFC 9110, 5.6.7), read strictly but for upper and lower case (RFC 9111, 4.2): anything else is no date."""
+"""HTTP dates (RFC 9110, 5.6.7), read strictly, but without regard to upper and lower case (RFC 9111, 4.2)."""
 
 import re
 from calendar import timegm
@@ -6,20 +6,17 @@ from datetime import UTC, datetime
 from email.utils import formatdate
 from typing import Final
 
-_MONTHS: Final = (b"Jan", b"Feb", b"Mar", b"Apr", b"May", b"Jun", b"Jul", b"Aug", b"Sep", b"Oct", b"Nov", b"Dec")
+_MONTHS: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
 _TIME: Final = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _MONTH: Final = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 
+_DAY: Final = rb"(?:mon|tue|wed|thu|fri|sat|sun)"
+_LONG_DAY: Final = rb"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
+
 _FORMS: Final = (
-    re.compile(rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" GMT"),
-    re.compile(
-        rb"(?:Mon|Tues|Wednes|Thurs|Fri|Satur|Sun)day, (?P<day>\d\d)-"
-        + _MONTH
-        + rb"-(?P<year>\d\d) "
-        + _TIME
-        + rb" GMT"
-    ),
-    re.compile(rb"(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) " + _MONTH + rb" (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})"),
+    re.compile(_DAY + rb", (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" gmt"),
+    re.compile(_LONG_DAY + rb", (?P<day>\d\d)-" + _MONTH + rb"-(?P<year>\d\d) " + _TIME + rb" gmt"),
+    re.compile(_DAY + b" " + _MONTH + rb" (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})"),
 )
 
 
@@ -31,7 +28,7 @@ def parse_date(value: bytes | None, now: float) -> float | None:
     if value is None:
         return None
     for form in _FORMS:
-        if match := form.fullmatch(value.strip(b" \t")):
+        if match := form.fullmatch(value.strip(b" \t").lower()):
             return _seconds(match, now)
     return None
 
@@ -42,17 +39,16 @@ def format_date(seconds: float) -> bytes:
 
 
 def _seconds(match: re.Match[bytes], now: float) -> float | None:
-    year = int(match["year"])
+    year, month = int(match["year"]), _MONTHS.index(match["month"]) + 1
+    day, hour, minute, second = (int(match[part]) for part in ("day", "hour", "minute", "second"))
     if len(match["year"]) == 2:
-        this_year = datetime.fromtimestamp(now, UTC).year
-        year += this_year - this_year % 100
-        if year > this_year + 50:
+        today = datetime.fromtimestamp(now, UTC).timetuple()
+        year += today.tm_year - today.tm_year % 100
+        if (year - 50, month, day, hour, minute, second) > today[:6]:
             year -= 100
-    month = _MONTHS.index(match["month"]) + 1
-    # A leap second is written :60; timegm carries it over.
-    second = min(int(match["second"]), 60)
     try:
-        datetime(year, month, int(match["day"]), int(match["hour"]), int(match["minute"]), min(second, 59), tzinfo=UTC)
+        # A leap second is written :60; timegm carries it over.
+        datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)
     except ValueError:
         return None
-    return timegm((year, month, int(match["day"]), int(match["hour"]), int(match["minute"]), second))
+    return timegm((year, month, day, hour, minute, second))

@@ -87,10 +87,8 @@ def _parse(lines: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
         while position < len(line):
             match = _DIRECTIVE.match(line, position)
             if match is None:
-                # No directive (`no-store; private`, an open quote): whatever it names counts as far as it forbids. It
-                # ends with the next comma, so that it does not hide the members behind it.
-                comma = line.find(b",", position)
-                end = len(line) if comma < 0 else comma
+                # No directive (`no-store; private`): whatever it names counts, as far as it forbids.
+                end = _end_of_fault(line, position)
                 for name in _TOKEN.findall(line, position, end):
                     found.setdefault(name.lower(), []).append(_NOTHING)
                 position = end + 1
@@ -98,6 +96,12 @@ def _parse(lines: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
                 position = match.end()
                 found.setdefault(match["name"].lower(), []).append(_argument(match))
     return found
+
+
+def _end_of_fault(line: bytes, start: int) -> int:
+    """Return where the faulty member at `start` ends: at a comma, or with the line where a quote puts that in doubt."""
+    comma = line.find(b",", start)
+    return comma if comma >= 0 and b'"' not in line[start:comma] else len(line)
 
 
 def _argument(match: re.Match[bytes]) -> bytes | None:

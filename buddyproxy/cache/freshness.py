@@ -3,7 +3,7 @@
 from typing import Final
 
 from buddyproxy.cache.dates import parse_date
-from buddyproxy.cache.directives import LONGEST, CacheControl, cache_control
+from buddyproxy.cache.directives import LONGEST, CacheControl, cache_control, delta_seconds
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Headers, Response
@@ -31,6 +31,11 @@ def freshness_lifetime(response: Response, policy: Policy, response_time: float)
     if policy.default_ttl is not None:
         return _default(response, policy.default_ttl)
     return _heuristic(response, response_time)
+
+
+def heuristically_cacheable(response: Response) -> bool:
+    """Return whether `response` may be stored without a lifetime of its own (RFC 9111, 3 and 4.2.2)."""
+    return response.status in HEURISTICALLY_CACHEABLE or cache_control(response.headers).permits(b"public")
 
 
 def explicit_lifetime(headers: Headers, directives: CacheControl, response_time: float) -> float | None:
@@ -73,9 +78,7 @@ def _default(response: Response, default_ttl: float) -> float | None:
 
 def _heuristic(response: Response, response_time: float) -> float | None:
     modified = parse_date(response.headers.get(b"last-modified"), response_time)
-    if modified is None:
-        return None
-    if response.status not in HEURISTICALLY_CACHEABLE and b"public" not in cache_control(response.headers):
+    if modified is None or not heuristically_cacheable(response):
         return None
     since = _date(response.headers, response_time) - modified
     return min(max(0.0, since * HEURISTIC_FRACTION), HEURISTIC_LIMIT)
@@ -90,6 +93,4 @@ def _date(headers: Headers, response_time: float) -> float:
 def _age_value(headers: Headers) -> int:
     """Return the Age field's value: the first member where there are several, 0 where it is no number (5.1)."""
     members = headers.members(b"age")
-    if not members or not members[0].isdigit():
-        return 0
-    return min(int(members[0][:11]), LONGEST)
+    return delta_seconds(members[0]) if members else 0

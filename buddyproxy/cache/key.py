@@ -8,9 +8,9 @@ method, target URI, credential partition, content. Nothing a caller sends can mo
 The credential partition is an HMAC, under a secret kept with the store, over the credential fields: two callers with
 different credentials never share a stored response, and the store holds nothing to log in with.
 
-The content counts whole. JSON is brought to one form first (object members sorted, no white space, numbers and strings
-as written), because clients order members as they like; anything that is not clean JSON counts byte for byte, with the
-fields that say how to read it.
+The content counts whole. JSON is brought to one form first (object members sorted, no white space, strings spelled one
+way, numbers as written), because clients order members as they like; anything that is not clean JSON counts byte for
+byte. So do the fields that say how to read it.
 """
 
 import hmac
@@ -47,6 +47,7 @@ def canonical_json(body: bytes) -> bytes | None:
     Numbers stay as written (1, 1.0 and 1e0 are different questions), and so does the order of arrays. Objects that
     repeat a member mean different things to different readers and are not respelled.
     """
+    pieces: list[str] = []
     try:
         tree = json.loads(
             body.decode("utf-8"),
@@ -55,9 +56,10 @@ def canonical_json(body: bytes) -> bytes | None:
             parse_constant=_refuse,
             object_pairs_hook=_members,
         )
-        return "".join(_spell(tree)).encode("ascii")
+        _spell(tree, pieces)
     except (ValueError, RecursionError):
         return None
+    return "".join(pieces).encode("ascii")
 
 
 class _Number(str):
@@ -75,42 +77,44 @@ def _members(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-def _spell(tree: object) -> Iterable[str]:
-    """Yield the canonical spelling of a parsed JSON text, piece by piece."""
+def _spell(tree: object, pieces: list[str]) -> None:
+    """Add the canonical spelling of a parsed JSON text to `pieces`."""
     match tree:
         case _Number():
-            yield str(tree)
+            pieces.append(str(tree))
         case str():
-            yield encode_basestring_ascii(tree)
+            pieces.append(encode_basestring_ascii(tree))
         case dict():
-            yield "{"
+            pieces.append("{")
             for name in sorted(tree):
-                yield encode_basestring_ascii(name)
-                yield ":"
-                yield from _spell(tree[name])
-                yield ","
-            yield "}"
+                pieces += (encode_basestring_ascii(name), ":")
+                _spell(tree[name], pieces)
+                pieces.append(",")
+            pieces.append("}")
         case list():
-            yield "["
+            pieces.append("[")
             for element in tree:
-                yield from _spell(element)
-                yield ","
-            yield "]"
+                _spell(element, pieces)
+                pieces.append(",")
+            pieces.append("]")
         case _:
-            yield json.dumps(tree)
+            pieces.append(json.dumps(tree))
 
 
 def _content(request: Request) -> tuple[bytes, ...]:
     """Return what the key holds of the content, with the fields that tell how to read it."""
     if not request.body:
         return ()
-    media_type = request.headers.get(b"content-type") or b""
+    media_type = request.headers.combined(b"content-type") or b""
     coding = request.headers.combined(b"content-encoding") or b""
-    essence = media_type.partition(b";")[0].strip().lower()
+    essence, *parameters = (part.strip(b" \t") for part in media_type.split(b";"))
+    essence = essence.lower()
     if not coding and (essence == b"application/json" or essence.endswith(b"+json")):
         canonical = canonical_json(request.body)
         if canonical is not None:
-            return b"json", essence, canonical
+            # JSON is UTF-8 whatever `charset` says (RFC 8259, 8.1); other parameters may matter (RFC 9110, 8.3.1).
+            telling = (parameter for parameter in parameters if not parameter.lower().startswith(b"charset="))
+            return b"json", canonical, essence, *telling
     return b"bytes", media_type, coding, request.body
 
 

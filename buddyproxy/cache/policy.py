@@ -69,10 +69,11 @@ class Policy:
 
 def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy:
     """Return the policy of the mapping `name`: the mode's defaults, under what the configuration says."""
-    mode = mapping.mode or cache.mode
-    buddy = mode == "buddy"
-    ttl = mapping.ttl if mapping.ttl is not None else cache.default_ttl
-    methods = mapping.methods or cache.cacheable_methods or (("GET", "POST") if buddy else ("GET",))
+    buddy = (mapping.mode or cache.mode) == "buddy"
+    ttl = cache.default_ttl if mapping.ttl is None else mapping.ttl
+    methods = cache.cacheable_methods if mapping.methods is None else mapping.methods
+    if methods is None:
+        methods = ("GET", "POST") if buddy else ("GET",)
     partition = buddy and not mapping.share
     return Policy(
         mapping=name,

@@ -35,5 +35,6 @@ def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
     combined = headers.combined(name)
     if combined is None:
         return None
-    value = b",".join(member.strip(b" \t") for member in combined.split(b","))
+    # White space inside quotes has a meaning.
+    value = combined if b'"' in combined else b",".join(member.strip(b" \t") for member in combined.split(b","))
     return sha256(value).digest() if name in policy.credentials else value

@@ -11,8 +11,7 @@ agent), `transparent` (treq's client, less its conveniences), `sending` and `inc
 
 from buddyproxy.upstream.failures import StaleConnection
 from buddyproxy.upstream.incoming import Incoming, Sink
-from buddyproxy.upstream.origin import Origin, Timeouts
-from buddyproxy.upstream.patience import Patience
-from buddyproxy.upstream.sending import AgentFor, Upstream
+from buddyproxy.upstream.patience import Timeouts
+from buddyproxy.upstream.sending import Upstream
 
-__all__ = ["AgentFor", "Incoming", "Origin", "Patience", "Sink", "StaleConnection", "Timeouts", "Upstream"]
+__all__ = ["Incoming", "Sink", "StaleConnection", "Timeouts", "Upstream"]

@@ -1,5 +1,6 @@
 """The way from a request to a connection: how one is opened, and the agent that sends a request on one."""
 
+from collections.abc import Callable
 from typing import Any
 
 from attrs import define
@@ -13,20 +14,24 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from buddyproxy.message import Origin
 from buddyproxy.upstream.failures import StaleConnection, cancelled, explained
-from buddyproxy.upstream.origin import Origin
 from buddyproxy.upstream.patience import Patience
 from buddyproxy.upstream.pool import Connection, Pool
 from buddyproxy.upstream.trust import connection_creator
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
 
+EndpointFor = Callable[[Origin], IStreamClientEndpoint]
+"""Says how connections to an origin are opened."""
+
 
 class Connections:
     """Opens connections and keeps them, one pool for all origins."""
 
-    def __init__(self, reactor: Any, clock: IReactorTime) -> None:
+    def __init__(self, reactor: Any, clock: IReactorTime, endpoint_for: EndpointFor | None) -> None:
         self._reactor = reactor
         self._pool = Pool(clock)
+        self._endpoint_for = endpoint_for or self._endpoint
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
 
     def agent_for(self, origin: Origin, patience: Patience) -> IAgent:
@@ -36,7 +41,7 @@ class Connections:
         """
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
-            endpoint = self._endpoints[origin] = self._endpoint(origin)
+            endpoint = self._endpoints[origin] = self._endpoint_for(origin)
         return _OriginAgent(self._pool, endpoint, origin, patience)
 
     async def close(self) -> None:

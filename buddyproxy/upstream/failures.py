@@ -29,7 +29,7 @@ from twisted.web._newclient import (
 from twisted.web.http import _MalformedChunkedDataError
 
 from buddyproxy.errors import UpstreamError, UpstreamTimeout
-from buddyproxy.upstream.origin import Origin
+from buddyproxy.message import Origin
 
 FOREIGN = (
     _WrapperException,

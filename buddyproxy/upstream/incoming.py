@@ -11,9 +11,8 @@ from twisted.web.http import PotentialDataLoss
 from twisted.web.iweb import IResponse
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Headers, Response
+from buddyproxy.message import Headers, Origin, Response
 from buddyproxy.upstream.failures import explained
-from buddyproxy.upstream.origin import Origin
 from buddyproxy.upstream.patience import Patience
 from buddyproxy.upstream.wire import WireHeaders
 
@@ -41,7 +40,8 @@ class Incoming:
     """
 
     def __init__(self, arriving: IResponse, origin: Origin, patience: Patience) -> None:
-        self.response = Response(arriving.code, _fields(arriving), arriving.phrase)
+        headers: WireHeaders = arriving.headers
+        self.response = Response(arriving.code, Headers(tuple(headers.pairs)), arriving.phrase)
         self._arriving = arriving
         self._origin = origin
         self._patience = patience
@@ -86,7 +86,7 @@ class Incoming:
             self._finish()
             if self._sink is None:
                 self._arriving.deliverBody(self._content)  # the way to the connection
-            _cut(self._content.transport)
+            self._content.transport.abortConnection()
 
     def _received(self, chunk: bytes) -> None:
         if self._over or self._sink is None:
@@ -137,16 +137,3 @@ class _Content(TwistedProtocol):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._incoming._ended(reason)
-
-
-def _fields(arriving: IResponse) -> Headers:
-    """Return the fields of `arriving`, as written where our own connections received them."""
-    headers = arriving.headers
-    if isinstance(headers, WireHeaders):
-        return Headers(tuple(headers.pairs))
-    return Headers(tuple((name, value) for name, values in headers.getAllRawHeaders() for value in values))
-
-
-def _cut(transport: Any) -> None:
-    """Cut `transport`, one of our own or one that Twisted's agents give out, which can only be closed."""
-    getattr(transport, "abortConnection", transport.loseConnection)()

@@ -6,10 +6,26 @@ It counts; what giving up means, it is told.
 from collections.abc import Callable
 from typing import Literal
 
+from attrs import frozen
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.errors import UpstreamTimeout
-from buddyproxy.upstream.origin import Origin, Timeouts
+from buddyproxy.message import Origin
+
+
+@frozen
+class Timeouts:
+    """How many seconds each part of an exchange may take; 0 means no limit."""
+
+    connect: float
+    """Until a connection is there, finding the address of the name included."""
+    first_byte: float
+    """From the request handed over until the head of the answer is there; a TLS handshake counts here."""
+    idle: float
+    """Without any byte of content moving, in either direction; a wait we asked for does not count."""
+    total: float
+    """From the first step to the last byte of content."""
+
 
 Phase = Literal["connect", "send", "first_byte", "idle"]
 

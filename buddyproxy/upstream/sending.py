@@ -1,26 +1,21 @@
 """Sending a request to an origin server."""
 
 import re
-from collections.abc import Callable
 from typing import Any
 
 from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import InvalidHeaderName
-from twisted.web.iweb import IAgent
 
 from buddyproxy.errors import BadRequest, UpstreamError
-from buddyproxy.message import Request
-from buddyproxy.upstream.connections import Connections
+from buddyproxy.message import Origin, Request
+from buddyproxy.upstream.connections import Connections, EndpointFor
 from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
 from buddyproxy.upstream.incoming import Incoming
-from buddyproxy.upstream.origin import Origin, Timeouts
-from buddyproxy.upstream.patience import Patience
+from buddyproxy.upstream.patience import Patience, Timeouts
 from buddyproxy.upstream.transparent import Content, TransparentClient
 from buddyproxy.upstream.wire import WireHeaders
-
-AgentFor = Callable[[Origin, Patience], IAgent]
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
@@ -33,14 +28,15 @@ _ANTICIPATING = frozenset({b"POST", b"PUT", b"PATCH"})
 class Upstream:
     """Sends requests to origin servers, as they are, and hands back answers, as they are.
 
-    `reactor` opens connections; `clock` counts (the reactor, unless a test has its own). `agent_for` puts something
-    else in the place of real connections: it returns an agent for one request to an origin.
+    `reactor` opens connections; `clock` counts (the reactor, unless a test has its own). `endpoint_for` puts
+    something else in the place of real connections.
     """
 
-    def __init__(self, reactor: Any, clock: IReactorTime | None = None, agent_for: AgentFor | None = None) -> None:
+    def __init__(
+        self, reactor: Any, clock: IReactorTime | None = None, endpoint_for: EndpointFor | None = None
+    ) -> None:
         self._clock: IReactorTime = clock or reactor
-        self._connections = Connections(reactor, self._clock)
-        self._agent_for = agent_for or self._connections.agent_for
+        self._connections = Connections(reactor, self._clock, endpoint_for)
         self._no_cookies = IndexableCookieJar()
 
     async def send(self, request: Request, origin: Origin, timeouts: Timeouts) -> Incoming:
@@ -57,7 +53,7 @@ class Upstream:
         patience = Patience(self._clock, timeouts, origin)
         patience.wait_for("first_byte")
         try:
-            client = TransparentClient(self._agent_for(origin, patience), self._no_cookies)
+            client = TransparentClient(self._connections.agent_for(origin, patience), self._no_cookies)
             method, uri = request.method.decode("ascii"), origin.root + request.target
             answered = client.request(method, uri, headers=headers, data=_content(request, patience))
             patience.give_up(answered.cancel)

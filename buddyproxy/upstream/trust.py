@@ -21,8 +21,8 @@ from twisted.web.client import BrowserLikePolicyForHTTPS
 from zope.interface import implementer
 
 from buddyproxy.errors import UpstreamError
+from buddyproxy.message import Origin
 from buddyproxy.upstream.failures import NotTrusted
-from buddyproxy.upstream.origin import Origin
 
 _PEM = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
 

@@ -84,6 +84,9 @@ def _deliver_own(request: ServerRequest, code: int, media_type: bytes, text: str
 
 def _fields(answer: Answer) -> Headers:
     fields = answer.response.headers.without({b"x-cache"}).adding(*_cache_fields(answer.status))
+    if answer.response.status == 204:
+        # RFC 9110, 8.6: some origins send it all the same.
+        fields = fields.without({b"content-length"})
     if answer.age is not None:
         fields = fields.replacing((b"Age", b"%d" % answer.age))
     return fields

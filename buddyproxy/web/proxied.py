@@ -76,7 +76,7 @@ class Proxied(Resource):
             visit = evolve(visit, route=route)
             admitted.check(route.name)
             passage = self._passages[route.name]
-            outgoing = passage.outward.apply(admitted.request, route.base.authority, route.target)
+            outgoing = passage.outward.apply(admitted.request, route.base.origin.authority, route.target)
         except ProxyError as refusal:
             self._refuse(visit, refusal)
             return

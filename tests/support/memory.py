@@ -6,12 +6,16 @@ from io import BytesIO
 from typing import Any
 
 from attrs import frozen
-from treq.testing import RequestTraversalAgent
 from twisted.internet.address import IPv4Address
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IProtocol, IProtocolFactory, IStreamClientEndpoint
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransportWithDisconnection
+from twisted.test.iosim import FakeTransport, IOPump, connect
 from twisted.web.resource import Resource
 from twisted.web.server import Request as ServerRequest
+from twisted.web.server import Site
+from zope.interface import implementer
 
 from buddyproxy.config import Config
 from buddyproxy.metrics import Metrics, Outcome
@@ -20,6 +24,8 @@ from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.upstream import Upstream
 from buddyproxy.web.site import ProxySite
+
+CALLER = IPv4Address("TCP", "127.0.0.1", 40000)
 
 Fields = Sequence[tuple[str, str]]
 Answerer = Callable[[ServerRequest], bytes | int]
@@ -70,6 +76,45 @@ class Origin(Resource):
         return result
 
 
+class _Transport(FakeTransport):
+    """A transport in memory, as our own connections use one."""
+
+    def __init__(self, protocol: Any, isServer: bool) -> None:
+        super().__init__(protocol, isServer, CALLER, CALLER)
+
+    def getHandle(self) -> Any:
+        """Return a socket that has nothing to say."""
+        return self
+
+    def recv(self, size: int, flags: int) -> bytes:
+        """Say that there is nothing to read."""
+        raise BlockingIOError
+
+
+@implementer(IStreamClientEndpoint)
+class MemoryEndpoint:
+    """Leads to an origin's resource, in memory; whatever is sent waits for `flush`."""
+
+    def __init__(self, origin: Resource, clock: Clock) -> None:
+        self._site = Site(origin, reactor=clock, parsePOSTFormSubmission=False)
+        self._pumps: list[IOPump] = []
+        self.failure: Exception | None = None
+        """What connecting fails with, if it is to."""
+
+    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
+        """Connect."""
+        if self.failure is not None:
+            return fail(self.failure)
+        client, server = protocolFactory.buildProtocol(CALLER), self._site.buildProtocol(CALLER)
+        self._pumps.append(connect(server, _Transport(server, True), client, _Transport(client, False)))
+        return succeed(client)
+
+    def flush(self) -> None:
+        """Deliver what was sent, in both directions, until nobody has anything more to say."""
+        for pump in self._pumps:
+            pump.flush()
+
+
 class CountedMetrics(Metrics):
     """Metrics that also keep every outcome."""
 
@@ -87,8 +132,8 @@ class Connection:
     """A caller's connection to the proxy."""
 
     def __init__(self, site: ProxySite) -> None:
-        self.transport = StringTransportWithDisconnection(peerAddress=IPv4Address("TCP", "127.0.0.1", 40000))
-        self.protocol: Any = site.buildProtocol(IPv4Address("TCP", "127.0.0.1", 40000))
+        self.transport = StringTransportWithDisconnection(peerAddress=CALLER)
+        self.protocol: Any = site.buildProtocol(CALLER)
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
 
@@ -114,13 +159,13 @@ class MemoryProxy:
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
-        self.agent = RequestTraversalAgent(origin)
+        self.endpoint = MemoryEndpoint(origin, self.clock)
         mapping = {"upstream": "http://origin.example/base"}
         given: dict[str, Any] = {"domain_mappings": {"api": mapping}, **(settings or {})}
         self.config = Config.from_mapping(given)
         self.storage = storage or MemoryStorage(2**20, 1000)
         self.metrics = CountedMetrics()
-        upstream = Upstream(self.clock, agent_for=lambda origin, patience: self.agent)
+        upstream = Upstream(self.clock, endpoint_for=lambda origin: self.endpoint)
         assembly = Assembly(self.config, self.storage, upstream, self.metrics, self.clock)
         limit = self.config.server.max_request_body
         self.site = ProxySite(assembly.resource(), self.metrics, self.clock, limit)
@@ -133,7 +178,7 @@ class MemoryProxy:
         """Send a request on a connection of its own, and return the reply."""
         connection = self.connect()
         connection.send(spell(method, target, fields, body))
-        self.agent.flush()
+        self.endpoint.flush()
         return parse(connection.received, method)
 
 

@@ -12,8 +12,8 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Headers, Request
-from buddyproxy.upstream import Incoming, Origin, Timeouts, Upstream
+from buddyproxy.message import Headers, Origin, Request
+from buddyproxy.upstream import Incoming, Timeouts, Upstream
 from tests.support.certificates import Certificate
 from tests.support.origin import Script, ScriptedOrigin
 
