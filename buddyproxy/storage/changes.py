@@ -1,0 +1,100 @@
+"""Changes asked of a store and not yet written: what they are together, and how things look once they are made.
+
+Pure values with state: no medium, no clock, no threads.
+
+Theory of operation. Changes are gathered in a batch, and a batch is written as one. Within a batch only the outcome
+counts: an invalidation removes what the same batch would have stored, so that to write it, in whatever order things
+were asked, is to forget first and to store then. Batches are written in order and each knows the next.
+
+A lookup reads the medium while batches are being written, and cannot know how many of them its answer has seen. So it
+takes hold of the oldest unwritten batch before it reads, and lays that one and all the later ones over what it read:
+making a change twice changes nothing, and where a later batch was written meanwhile, it is still in the chain. What
+comes out is how things stand at the moment it is put together. A batch nobody holds any more is gone.
+"""
+
+from attrs import define, field
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.shelf import SAFE, Responses, Shelf, newest
+
+FORGOTTEN_LIMIT = 100_000
+"""How many URIs a batch forgets one by one. Only a medium that refuses writes for long lets them become so many."""
+
+
+@define(eq=False)
+class Changes:
+    """A batch of changes."""
+
+    cleared: bool = field(default=False)
+    """Whether everything stored before is to go."""
+    forgotten: set[tuple[str, bytes]] = field(factory=set, init=False)
+    """Mappings and URIs of which everything stored before, in answer to a safe method, is to go."""
+    damaged: dict[int, object] = field(factory=dict, init=False)
+    """Rows to remove, with the checksum they had."""
+    stored: Shelf = field(factory=Shelf, init=False)
+    touched: dict[bytes, int] = field(factory=dict, init=False)
+    """How many times keys were used."""
+    count: int = field(default=0, init=False)
+    """How many changes were asked for."""
+    removed: int = field(default=0, init=False)
+    """How many stored responses went since it was `cleared`."""
+    next: "Changes | None" = field(default=None, init=False, repr=False)
+
+    @property
+    def empty(self) -> bool:
+        """Return whether nothing was asked for."""
+        return not (self.count or self.cleared)
+
+    def store(self, stored: StoredResponse) -> None:
+        """Have `stored` stored."""
+        self.count += 1
+        self.stored.put(stored.key, newest(stored, self.stored.get(stored.key)))
+
+    def forget(self, mapping: str, uri: bytes) -> None:
+        """Have the responses of `mapping` to safe requests for `uri` removed."""
+        self.count += 1
+        self.stored.forget(mapping, uri)
+        self._forget({(mapping, uri)})
+
+    def discard(self, row: int, checksum: object) -> None:
+        """Have a damaged row removed, if it still is what it was."""
+        self.count += 1
+        self.damaged[row] = checksum
+
+    def touch(self, touched: dict[bytes, int]) -> None:
+        """Have the uses of keys counted."""
+        self.count += 1
+        for key, uses in touched.items():
+            self.touched[key] = self.touched.get(key, 0) + uses
+
+    def keep_promises_of(self, other: "Changes") -> None:
+        """Have everything removed that `other`, asked for earlier and never written, was to remove."""
+        self.cleared = self.cleared or other.cleared
+        self.removed += other.removed
+        self.count += other.cleared + len(other.forgotten)
+        self._forget(other.forgotten)
+
+    def _forget(self, forgotten: set[tuple[str, bytes]]) -> None:
+        self.forgotten |= forgotten
+        if len(self.forgotten) > FORGOTTEN_LIMIT:
+            # To forget more than was asked is always right.
+            self.cleared = True
+            self.forgotten = set()
+
+    def over(self, key: bytes, found: Responses) -> Responses:
+        """Return the stored responses of `key` as they stand after this batch and those after it, `found` before."""
+        changes: Changes | None = self
+        while changes is not None:
+            found = changes._over(key, found)
+            changes = changes.next
+        return found
+
+    def _over(self, key: bytes, found: Responses) -> Responses:
+        if self.cleared:
+            found = ()
+        elif self.forgotten:
+            found = tuple(s for s in found if s.method not in SAFE or (s.mapping, s.uri) not in self.forgotten)
+        # The oldest first, as they were stored.
+        for stored in reversed(self.stored.get(key)):
+            found = newest(stored, found)
+        return found

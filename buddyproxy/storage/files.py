@@ -1,0 +1,240 @@
+"""Database files: made ready for use before anybody is waiting, and moved aside where they are damaged.
+
+Everything here is synchronous: it runs at start-up, or once while running, when a damaged file is replaced. It knows
+the schema's files and their numbers, and of what is in the tables no more than that start-up needs.
+"""
+
+import os
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime
+from importlib import resources
+from pathlib import Path
+from secrets import token_bytes
+
+from attrs import field, frozen
+from twisted.logger import Logger
+
+from buddyproxy.errors import CacheError
+from buddyproxy.storage.trouble import Damaged, translated
+
+MAGIC = b"SQLite format 3\0"
+SECRET_LENGTH = 32
+
+_log = Logger()
+
+
+Inode = tuple[int, int]
+"""What tells a file from another of the same name."""
+
+
+@frozen
+class Prepared:
+    """A file that is ready, and what is in it that belongs to the store as a whole."""
+
+    secret: bytes = field(repr=False)
+    inode: Inode
+    entries: int
+    size: int
+
+
+def prepare_or_replace(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
+    """Make the file at `path` ready, in place of a damaged one if need be; return it, and whether that was so.
+
+    Raises `CacheError` where it cannot be written, is locked for `timeout` seconds, belongs to another program or was
+    written by a newer buddyproxy.
+    """
+    inode = inode_of(path)
+    try:
+        return prepare(path, timeout), False
+    except Damaged as error:
+        move_aside(path, inode, now, str(error))
+        return prepare(path, timeout), True
+
+
+def clear_file(path: Path, timeout: float = 5.0) -> int:
+    """Remove every stored response from the file at `path`, of which nobody else makes use; return how many.
+
+    Raises `CacheError` as `prepare_or_replace` does.
+    """
+    prepare_or_replace(path, time.time(), timeout)
+    try:
+        with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
+            count = connection.execute("DELETE FROM cache_entries").rowcount
+            # It frees a page with each row fetched.
+            connection.execute("PRAGMA incremental_vacuum").fetchall()
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+    return count
+
+
+def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared:
+    """Make the file at `path` ready, creating it if need be; a new one gets `secret`, or a secret of its own.
+
+    Raises `Damaged` where it is no sound database, and otherwise what `prepare_or_replace` does.
+    """
+    try:
+        _create(path)
+        _check(path)
+        inode = _inode(path)
+    except OSError as error:
+        raise CacheError(f"{path}: the store cannot be opened: {error.strerror}") from error
+    try:
+        with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
+            _upgrade(connection, path)
+            return _inspect(connection, path, inode, secret)
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+
+
+def inode_of(path: Path) -> Inode | None:
+    """Return which file is at `path`, if any."""
+    try:
+        return _inode(path)
+    except OSError:
+        return None
+
+
+def _inode(path: Path) -> Inode:
+    found = path.stat()
+    return found.st_dev, found.st_ino
+
+
+def _create(path: Path) -> None:
+    """Create the file, empty, and the directories it is in: readable by their owner only, as responses are secret."""
+    for directory in reversed(path.parents):
+        if not directory.exists():
+            directory.mkdir(mode=0o700, exist_ok=True)
+    os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def _check(path: Path) -> None:
+    """Raise `CacheError` where the file at `path` cannot be a store, and `Damaged` where it is none."""
+    if not path.is_file():
+        raise CacheError(f"{path}: the store must be a file")
+    if not os.access(path.parent, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
+        raise CacheError(f"{path}: the store's directory must be writable too")
+    # SQLite would find the same, and then remove the log beside the file, which should be kept with it.
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC))
+    if start not in (b"", MAGIC):
+        raise Damaged(f"{path}: file is not a database")
+
+
+def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring the schema up to date, all of it or nothing."""
+    application = _pragma(connection, "application_id")
+    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    schemas = dict(_schemas())
+    known = max(schemas)
+    if not tables:
+        # Before the first page is written, which the change to WAL does.
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    elif application != _application_id(schemas[1]):
+        raise CacheError(f"{path}: this is another program's database; name another file for the store")
+    if _pragma(connection, "user_version") > known:
+        raise CacheError(f"{path}: a newer buddyproxy wrote this store; upgrade, or name another file for it")
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    if _pragma(connection, "user_version") < known:
+        _apply(connection, schemas)
+
+
+def _apply(connection: sqlite3.Connection, schemas: dict[int, str]) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    # Asked again, now that no other process can be at it too.
+    version = _pragma(connection, "user_version")
+    for number in range(version + 1, max(schemas) + 1):
+        for statement in _statements(schemas[number]):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {number}")
+    connection.execute("COMMIT")
+
+
+def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: bytes | None) -> Prepared:
+    """Read what belongs to the store as a whole."""
+    try:
+        kept = _secret(connection, secret)
+        entries, size = connection.execute("SELECT total(entries), total(bytes) FROM totals").fetchone()
+        connection.execute("SELECT id FROM cache_entries LIMIT 0").fetchone()
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
+            # A table is missing, though the schema is up to date by its number.
+            raise Damaged(f"{path}: {error}") from error
+        raise
+    if not isinstance(kept, bytes) or len(kept) != SECRET_LENGTH:
+        raise Damaged(f"{path}: the store's secret is damaged")
+    return Prepared(kept, inode, int(entries), int(size))
+
+
+def _secret(connection: sqlite3.Connection, secret: bytes | None) -> object:
+    """Return the store's secret, making it where the store is new."""
+    select = "SELECT value FROM properties WHERE name = 'secret'"
+    if connection.execute(select).fetchone() is None:
+        # Where two processes come at once, both get the first one's.
+        fresh = secret or token_bytes(SECRET_LENGTH)
+        connection.execute("INSERT OR IGNORE INTO properties (name, value) VALUES ('secret', ?)", (fresh,))
+    return connection.execute(select).fetchone()[0]
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    value: int = connection.execute(f"PRAGMA {name}").fetchone()[0]
+    return value
+
+
+def _schemas() -> Iterator[tuple[int, str]]:
+    """Yield the number and the text of each schema file: `001_what_it_adds.sql`."""
+    for file in (resources.files("buddyproxy.storage") / "schema").iterdir():
+        number, _, rest = file.name.partition("_")
+        if rest.endswith(".sql"):
+            yield int(number), file.read_text("utf-8")
+
+
+def _application_id(schema: str) -> int:
+    """Return the number that marks a file as ours; the first schema states it."""
+    return int(schema.partition("application_id = ")[2].partition(";")[0])
+
+
+def _statements(script: str) -> Iterator[str]:
+    """Yield the statements of `script`; `executescript` would end the transaction it should be part of."""
+    statement = ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            yield statement
+            statement = ""
+
+
+def move_aside(path: Path, inode: Inode | None, now: float, why: str) -> bool:
+    """Give the damaged file at `path`, and SQLite's two beside it, a name that nothing has yet; return whether it was.
+
+    Another process may have met the same damage: the file is left alone unless it is still the one with `inode`.
+    """
+    if inode is None or inode_of(path) != inode:
+        return False
+    try:
+        aside = _reserve(path, now)
+        for suffix in ("", "-wal", "-shm"):
+            source = Path(f"{path}{suffix}")
+            if source.exists():
+                source.rename(f"{aside}{suffix}")
+    except OSError as error:
+        raise CacheError(f"{path}: the damaged store cannot be moved aside: {error.strerror}") from error
+    _log.warn("The store was damaged ({why}): it is kept as {aside}, and a new one is made", why=why, aside=str(aside))
+    return True
+
+
+def _reserve(path: Path, now: float) -> Path:
+    """Create an empty file with a new name, so that nobody else takes it."""
+    stamp = datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S")
+    name, number = Path(f"{path}.damaged-{stamp}"), 1
+    while True:
+        try:
+            os.close(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
+        except FileExistsError:
+            number += 1
+            name = Path(f"{path}.damaged-{stamp}-{number}")
+        else:
+            return name

@@ -1,0 +1,105 @@
+"""Stored responses in memory: the upper tier, and the whole store where nothing is to outlive the process.
+
+Least recently used goes first, a whole key at a time: what is held of a key is all there is of it, which is what lets
+the tier above a disk answer for both (see `tiered.py`).
+"""
+
+from secrets import token_bytes
+
+from attrs import define, field
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.shelf import Responses, Shelf, newest, total_size
+from buddyproxy.storage.stats import StorageStats
+
+RESPONSE_SHARE = 8
+"""A response larger than one part in this many of the limit stays out: it would push out too much else."""
+KEY_SHARE = 2
+"""The same for all the responses of one key."""
+
+
+@define(eq=False)
+class MemoryStorage:
+    """Keeps stored responses in memory, up to `limit_bytes` by `StoredResponse.size` and `max_entries` of them."""
+
+    limit_bytes: int
+    max_entries: int | None = None
+    secret: bytes = field(factory=lambda: token_bytes(32), init=False, repr=False)
+    _shelf: Shelf = field(factory=Shelf, init=False)
+    _stored: int = field(default=0, init=False)
+    _dropped: int = field(default=0, init=False)
+    _evicted: int = field(default=0, init=False)
+
+    @property
+    def stats(self) -> StorageStats:
+        """Return its figures as they stand."""
+        return StorageStats(
+            entries=self._shelf.count,
+            size=self._shelf.size,
+            stored=self._stored,
+            dropped=self._dropped,
+            evicted=self._evicted,
+        )
+
+    async def lookup(self, key: bytes) -> Responses:
+        """Return every stored response of `key`, the one last stored first; this never waits."""
+        return self._shelf.use(key)
+
+    def recall(self, key: bytes) -> Responses:
+        """Return what `lookup` would, to a caller that cannot wait."""
+        return self._shelf.use(key)
+
+    def store(self, stored: StoredResponse) -> None:
+        """Keep `stored` where it is not too large; older variants of its key make room for it."""
+        responses = newest(stored, self._shelf.get(stored.key))
+        if self._too_large(stored):
+            # The one it replaces goes all the same: it is no longer what the origin says.
+            self._dropped += 1
+            responses = responses[1:]
+        else:
+            self._stored += 1
+        while not self._fits(responses):
+            responses = responses[:-1]
+            self._evicted += 1
+        self._put(stored.key, responses)
+
+    def hold(self, key: bytes, responses: Responses) -> None:
+        """Hold exactly `responses` of `key`, or nothing of it where they are too large or too many to hold together."""
+        fits = self._fits(responses) and not any(map(self._too_large, responses))
+        self._put(key, responses if fits else ())
+
+    def _too_large(self, stored: StoredResponse) -> bool:
+        return stored.size > self.limit_bytes // RESPONSE_SHARE
+
+    def _fits(self, responses: Responses) -> bool:
+        if self.max_entries is not None and len(responses) > self.max_entries:
+            return False
+        return total_size(responses) <= self.limit_bytes // KEY_SHARE
+
+    def _put(self, key: bytes, responses: Responses) -> None:
+        self._shelf.put(key, responses)
+        while self._over_limits():
+            oldest = self._shelf.oldest()
+            self._evicted += len(self._shelf.get(oldest))
+            self._shelf.put(oldest, ())
+
+    def _over_limits(self) -> bool:
+        if self.max_entries is not None and self._shelf.count > self.max_entries:
+            return True
+        return self._shelf.size > self.limit_bytes
+
+    def invalidate(self, mapping: str, uri: bytes) -> None:
+        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        self._shelf.forget(mapping, uri)
+
+    async def remove_expired(self, now: float) -> int:
+        """Remove what is of no more use at `now`; return how many."""
+        return self._shelf.remove_expired(now)
+
+    async def clear(self) -> int:
+        """Remove everything; return how many there were."""
+        return self._shelf.clear()
+
+    async def close(self) -> None:
+        """Let go of everything: it lives no longer than its store."""
+        self._shelf.clear()

@@ -1,0 +1,115 @@
+"""A shelf: stored responses in memory, by key, and found by mapping and URI too.
+
+What the memory tier and the changes not yet written have in common. It counts what it holds and keeps its keys in the
+order they were last used; it sets no limits and knows no medium.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+
+from attrs import define, field
+
+from buddyproxy.cache.stored import StoredResponse
+
+Responses = tuple[StoredResponse, ...]
+"""Stored responses of one key, the one last stored first."""
+
+SAFE = (b"GET", b"HEAD")
+"""The methods whose stored responses an unsafe request to the same URI invalidates."""
+
+
+def newest(stored: StoredResponse, others: Responses) -> Responses:
+    """Return `stored` before `others`, less the one whose variant it replaces."""
+    return (stored, *(other for other in others if other.variant != stored.variant))
+
+
+def _place(stored: StoredResponse) -> tuple[str, bytes] | None:
+    """Return the mapping and URI an invalidation finds `stored` by, or None where none may."""
+    return (stored.mapping, stored.uri) if stored.method in SAFE else None
+
+
+def total_size(responses: Responses) -> int:
+    """Return how many bytes `responses` take together."""
+    return sum(stored.size for stored in responses)
+
+
+@define(eq=False)
+class Shelf:
+    """Holds stored responses by key; every step takes time for one key's responses only."""
+
+    size: int = 0
+    """Bytes held, by `StoredResponse.size`."""
+    count: int = 0
+    """Stored responses held."""
+    _held: OrderedDict[bytes, Responses] = field(factory=OrderedDict, init=False)
+    _by_uri: dict[tuple[str, bytes], set[bytes]] = field(factory=dict, init=False)
+
+    def __iter__(self) -> Iterator[StoredResponse]:
+        """Iterate in the order of last use; within a key, the one last stored comes last."""
+        return (stored for responses in self._held.values() for stored in reversed(responses))
+
+    def get(self, key: bytes) -> Responses:
+        """Return what is held of `key`, perhaps nothing."""
+        return self._held.get(key, ())
+
+    def use(self, key: bytes) -> Responses:
+        """Return what is held of `key`, and make it the key last used."""
+        held = self._held.get(key)
+        if held is None:
+            return ()
+        self._held.move_to_end(key)
+        return held
+
+    def oldest(self) -> bytes:
+        """Return the key whose last use is longest ago; there must be one."""
+        return next(iter(self._held))
+
+    def put(self, key: bytes, responses: Responses) -> None:
+        """Hold `responses`, and nothing else, of `key`, as the key last used."""
+        self._hold(key, responses)
+        if responses:
+            self._held.move_to_end(key)
+
+    def forget(self, mapping: str, uri: bytes) -> None:
+        """Let go of the responses of `mapping` to safe requests for `uri`, under whatever key."""
+        place = (mapping, uri)
+        for key in tuple(self._by_uri.get(place, ())):
+            self._hold(key, tuple(stored for stored in self._held[key] if _place(stored) != place))
+
+    def remove_expired(self, now: float) -> int:
+        """Let go of what is of no more use at `now`; return how many there were."""
+        before = self.count
+        for key, held in tuple(self._held.items()):
+            if any(stored.remove_after <= now for stored in held):
+                self._hold(key, tuple(stored for stored in held if stored.remove_after > now))
+        return before - self.count
+
+    def _hold(self, key: bytes, responses: Responses) -> None:
+        """Hold `responses` of `key`; a key held already keeps its place in the order of use."""
+        for stored in self._held.get(key, ()):
+            self._count_out(stored)
+        for stored in responses:
+            self.size += stored.size
+            self.count += 1
+            if place := _place(stored):
+                self._by_uri.setdefault(place, set()).add(key)
+        if responses:
+            self._held[key] = responses
+        else:
+            self._held.pop(key, None)
+
+    def _count_out(self, stored: StoredResponse) -> None:
+        self.size -= stored.size
+        self.count -= 1
+        if (place := _place(stored)) and (keys := self._by_uri.get(place)):
+            keys.discard(stored.key)
+            if not keys:
+                del self._by_uri[place]
+
+    def clear(self) -> int:
+        """Let go of everything; return how many there were."""
+        count = self.count
+        self._held.clear()
+        self._by_uri.clear()
+        self.size = self.count = 0
+        return count

@@ -1,0 +1,166 @@
+"""Stored responses in a SQLite file: what lasts.
+
+Reads go to the readers' pool and are then seen through the changes yet to be written; changes go to the queue. The
+parts have their own modules: `database.py` the pools, `writing.py` the queue, `statements.py` and `rows.py` the SQL.
+
+Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
+"""
+
+from pathlib import Path
+
+from attrs import define, field
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage import statements
+from buddyproxy.storage.database import BUSY_TIMEOUT, Database
+from buddyproxy.storage.rows import find
+from buddyproxy.storage.shelf import Responses
+from buddyproxy.storage.statements import Limits, Totals
+from buddyproxy.storage.stats import StorageStats
+from buddyproxy.storage.trouble import Damaged
+from buddyproxy.storage.writing import WriteQueue
+
+TOUCH_EVERY = 10.0
+"""Seconds between two times that uses are written down: each costs as much as a small store."""
+TOUCH_LIMIT = 1000
+"""Keys noted in that time. The others are taken for unused: a sample tells well enough what is used and what is not."""
+
+
+@define(eq=False)
+class SqliteStorage:
+    """Keeps stored responses in `database`; make one with `SqliteStorage.open`."""
+
+    _database: Database
+    _clock: IReactorTime
+    _limits: Limits
+    _queue: WriteQueue = field(init=False)
+    _touched: dict[bytes, int] = field(factory=dict, init=False)
+    _touch_timer: IDelayedCall | None = field(default=None, init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        prepared = self._database.prepared
+        self._queue = WriteQueue(self._database, self._clock, self._limits, Totals(prepared.entries, prepared.size))
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        reactor: IReactorTime,
+        *,
+        max_entries: int,
+        max_bytes: int,
+        busy_timeout: float = BUSY_TIMEOUT,
+    ) -> "SqliteStorage":
+        """Return the store in the file at `path`, made with its directories if need be, or in place of a damaged one.
+
+        Blocks while it does so, for `busy_timeout` seconds at most where another process is writing. Raises
+        `CacheError` where the file cannot be written, is another program's, or a newer buddyproxy's.
+        """
+        database = Database.open(Path(path), reactor, busy_timeout)
+        return cls(database, reactor, Limits(max_entries, max_bytes))
+
+    @property
+    def secret(self) -> bytes:
+        """32 random bytes, made with the file and kept in it."""
+        return self._database.secret
+
+    @property
+    def stats(self) -> StorageStats:
+        """Return its figures as they stand; what is there, as of the last write."""
+        queue = self._queue
+        return StorageStats(
+            entries=queue.totals.entries,
+            size=queue.totals.size,
+            stored=queue.stored,
+            dropped=queue.dropped,
+            evicted=queue.evicted,
+            damaged=queue.damaged,
+            quarantined=self._database.quarantined,
+            failed=queue.failed,
+            queued=queue.size,
+        )
+
+    async def lookup(self, key: bytes) -> Responses:
+        """Return every stored response of `key`, the one last stored first; raises `CacheError`."""
+        unwritten = self._queue.oldest
+        try:
+            found = await self._database.read(find, key)
+        except Damaged:
+            # The file is being replaced by one that has nothing.
+            return unwritten.over(key, ())
+        for row, checksum in found.damaged:
+            self._queue.discard(row, checksum)
+        responses = unwritten.over(key, found.responses)
+        if responses:
+            self.touch(key)
+        return responses
+
+    def touch(self, key: bytes) -> None:
+        """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
+        if key not in self._touched and len(self._touched) >= TOUCH_LIMIT:
+            return
+        self._touched[key] = self._touched.get(key, 0) + 1
+        if self._touch_timer is None and not self._closed:
+            self._touch_timer = self._clock.callLater(TOUCH_EVERY, self._hand_over_touched)
+
+    def _hand_over_touched(self) -> None:
+        timer, self._touch_timer = self._touch_timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+        if self._touched:
+            touched, self._touched = self._touched, {}
+            self._queue.touch(touched)
+
+    def store(self, stored: StoredResponse) -> None:
+        """Keep `stored`, in place of any of the same key and variant, unless the queue is full."""
+        self._queue.store(stored)
+
+    def invalidate(self, mapping: str, uri: bytes) -> None:
+        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        self._queue.forget(mapping, uri)
+
+    async def remove_expired(self, now: float) -> int:
+        """Remove what is of no more use at `now`, and give the space back; return how many.
+
+        Raises `CacheError` where the medium fails; what was removed until then is gone.
+        """
+        await self.flush()
+        count = 0
+        while removed := await self._database.write(statements.remove_expired, now):
+            count += removed
+        await self._vacuum()
+        return count
+
+    async def clear(self) -> int:
+        """Remove everything, out of sight at once; return how many there were, once they are gone for good.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
+        """
+        count = await self._queue.clear()
+        await self._vacuum()
+        return count
+
+    async def _vacuum(self) -> None:
+        """Give the space of what was removed back to the file system."""
+        self._queue.totals = await self._database.write(statements.read_totals)
+        left = await self._database.write(statements.vacuum)
+        before = left + 1
+        # A file made by other hands may not let go of its pages.
+        while 0 < left < before:
+            before, left = left, await self._database.write(statements.vacuum)
+
+    async def flush(self) -> None:
+        """Write out what was asked for until now; raises `CacheError` where that failed."""
+        self._hand_over_touched()
+        await self._queue.flush()
+
+    async def close(self) -> None:
+        """Write out what is still to be written, and let go of the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._hand_over_touched()
+        await self._queue.close()
+        await self._database.close()

@@ -1,0 +1,122 @@
+"""Two tiers as one store: memory over a disk.
+
+Theory of operation. Which of a key's stored responses may answer a request is for the caller to choose, so memory must
+never hide one that only the disk has. Memory therefore holds either *all* of a key's responses or none of them. They
+come to be there in two ways:
+
+- A lookup went to the disk and found them: they are promoted together.
+- A lookup found that the disk has nothing of the key. That is remembered (`_vacant`) for when the answer from the
+  origin is stored: then that one response is all there is of the key.
+
+A response stored under a key of which memory holds nothing, and of which nothing is known, goes to the disk alone.
+
+A lookup that waits for the disk may be overtaken: what it finds may have been invalidated or replaced meanwhile, and to
+promote it would bring it back for good. So each puts down a token for its key, each change takes up the tokens of what
+it touches, and only a lookup that finds its token again may promote. An invalidation cannot know which keys it
+touches, and takes up all of them.
+"""
+
+from typing import Protocol
+
+from attrs import define, field
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.errors import CacheError
+from buddyproxy.storage import Storage
+from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.shelf import Responses, newest
+
+VACANT_LIMIT = 10_000
+"""How many keys are remembered as having nothing on the disk, while their answers are on the way."""
+
+
+class Disk(Storage, Protocol):
+    """A store that lasts, and that is told what is used without being asked for it."""
+
+    def touch(self, key: bytes) -> None:
+        """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
+
+
+@define(eq=False)
+class TieredStorage:
+    """Answers from `memory` where it can, and from `disk` where it must."""
+
+    memory: MemoryStorage
+    disk: Disk
+    _reading: dict[bytes, object] = field(factory=dict, init=False)
+    """The token of the last lookup under way at the disk, by key, unless a change took it up."""
+    _vacant: dict[bytes, None] = field(factory=dict, init=False)
+    """Keys of which the disk has nothing, oldest first."""
+
+    @property
+    def secret(self) -> bytes:
+        """The disk's secret: it must last as long as what is stored under it."""
+        return self.disk.secret
+
+    async def lookup(self, key: bytes) -> Responses:
+        """Return every stored response of `key`, the one last stored first; from memory, without waiting."""
+        held = self.memory.recall(key)
+        if held:
+            self.disk.touch(key)
+            return held
+        return await self._lookup_below(key)
+
+    async def _lookup_below(self, key: bytes) -> Responses:
+        token = self._reading[key] = object()
+        try:
+            found = tuple(await self.disk.lookup(key))
+        except CacheError:
+            # A disk that cannot be read has nothing for us: memory goes on alone.
+            self._conclude(key, token, ())
+            raise
+        self._conclude(key, token, found)
+        return found
+
+    def _conclude(self, key: bytes, token: object, found: Responses) -> None:
+        """Learn from what the disk had, unless a change made that old news."""
+        if self._reading.get(key) is not token:
+            return
+        del self._reading[key]
+        if found:
+            self.memory.hold(key, found)
+            return
+        self._vacant[key] = None
+        if len(self._vacant) > VACANT_LIMIT:
+            del self._vacant[next(iter(self._vacant))]
+
+    def store(self, stored: StoredResponse) -> None:
+        """Keep `stored` on the disk, and in memory where all the rest of its key is there."""
+        self.disk.store(stored)
+        key = stored.key
+        self._reading.pop(key, None)
+        held = self.memory.recall(key)
+        if held or key in self._vacant:
+            self._vacant.pop(key, None)
+            self.memory.hold(key, newest(stored, held))
+
+    def invalidate(self, mapping: str, uri: bytes) -> None:
+        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        self._reading.clear()
+        self.memory.invalidate(mapping, uri)
+        self.disk.invalidate(mapping, uri)
+
+    async def remove_expired(self, now: float) -> int:
+        """Remove what is of no more use at `now`; return how many, counting what both tiers had once."""
+        self._reading.clear()
+        above = await self.memory.remove_expired(now)
+        return max(above, await self.disk.remove_expired(now))
+
+    async def clear(self) -> int:
+        """Remove everything; return how many there were, counting what both tiers had once."""
+        self._reading.clear()
+        above = await self.memory.clear()
+        below = await self.disk.clear()
+        # Once more: what was read or stored while the disk was at it may be gone from there.
+        self._reading.clear()
+        await self.memory.clear()
+        return max(above, below)
+
+    async def close(self) -> None:
+        """Write out what is still to be written, and let go of both tiers."""
+        await self.disk.close()
+        await self.memory.close()

@@ -1,0 +1,28 @@
+"""What SQLite complains of, told apart by what we do about it."""
+
+import sqlite3
+
+from buddyproxy.errors import CacheError
+
+
+class Busy(CacheError):
+    """Another process holds the file, or it is being replaced; it will work again by itself."""
+
+
+class Damaged(CacheError):
+    """The file is not a database, or not a sound one: it must be replaced."""
+
+
+_KINDS = {
+    sqlite3.SQLITE_BUSY: Busy,
+    sqlite3.SQLITE_LOCKED: Busy,
+    sqlite3.SQLITE_CORRUPT: Damaged,
+    sqlite3.SQLITE_NOTADB: Damaged,
+}
+
+
+def translated(error: sqlite3.Error, path: object) -> CacheError:
+    """Return `error`, met in the file at `path`, in our words; SQLite's own messages hold no values."""
+    # The low byte is the kind, the rest tells more of it. Python's own errors have no code.
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    return _KINDS.get(code, CacheError)(f"{path}: {error}")

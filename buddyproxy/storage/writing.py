@@ -1,0 +1,236 @@
+"""The queue of changes on their way to the writer: gathered, written together, and never anybody's trouble.
+
+It decides when to write, and what becomes of a batch that could not be written. What there is to change is
+`changes.py`'s to know, how it is changed `statements.py`'s.
+
+Theory of operation. The newest batch is open and takes what is asked for. It is sealed, and a new one opened, when it
+is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
+batch is written at a time. Where that fails because another process is writing, or because the file must first be
+replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
+was to store is dropped, which costs a hit; what it was to remove goes over to the next batch, since a response that was
+invalidated must never come back.
+"""
+
+from attrs import define, field
+from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.errors import CacheError
+from buddyproxy.storage import statements
+from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.database import Database
+from buddyproxy.storage.statements import Limits, Totals
+from buddyproxy.storage.trouble import Busy, Damaged
+
+WRITE_AFTER = 0.05
+"""Seconds that changes wait for company."""
+WRITE_AT = 200
+"""Changes that wait for no more."""
+RETRY_AFTER = 1.0
+"""Seconds until writing is tried again where it failed."""
+QUEUE_LIMIT = 64 * 1024 * 1024
+"""Bytes that may wait to be written."""
+COMPLAIN_EVERY = 60.0
+"""Seconds at least between two log lines about a medium that refuses writes."""
+
+_log = Logger()
+
+
+@define(eq=False)
+class WriteQueue:
+    """Changes to `database` that are yet to be written, in the order they were asked for."""
+
+    database: Database
+    clock: IReactorTime
+    limits: Limits
+    totals: Totals
+    """What the file holds, as of the last write."""
+    stored: int = field(default=0, init=False)
+    dropped: int = field(default=0, init=False)
+    evicted: int = field(default=0, init=False)
+    damaged: int = field(default=0, init=False)
+    failed: int = field(default=0, init=False)
+    size: int = field(default=0, init=False)
+    """Bytes waiting to be written."""
+    oldest: Changes = field(factory=Changes, init=False)
+    """The batch to be written first; what a lookup takes hold of before it reads."""
+    _newest: Changes = field(init=False)
+    _writing: bool = field(default=False, init=False)
+    _retrying: bool = field(default=False, init=False)
+    """Whether the timer stands for another try."""
+    _timer: IDelayedCall | None = field(default=None, init=False)
+    _waiting: list[tuple[Changes, Deferred[None]]] = field(factory=list, init=False)
+    _too_much: bool = field(default=False, init=False)
+    """Whether there is more to evict."""
+    _complain_after: float = field(default=float("-inf"), init=False)
+    _closed: bool = field(default=False, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._newest = self.oldest
+
+    def store(self, stored: StoredResponse) -> None:
+        """Have `stored` stored, unless it is too large or there is no room for it in the queue."""
+        if self._closed or stored.size > self.limits.max_bytes or self.size + stored.size > QUEUE_LIMIT:
+            self.dropped += 1
+            return
+        self.stored += 1
+        before = self._newest.stored.size
+        self._newest.store(stored)
+        self._changed(before)
+
+    def forget(self, mapping: str, uri: bytes) -> None:
+        """Have the responses of `mapping` to safe requests for `uri` removed."""
+        before = self._newest.stored.size
+        self._newest.forget(mapping, uri)
+        self._changed(before)
+
+    def discard(self, row: int, checksum: object) -> None:
+        """Have a damaged row removed."""
+        self.damaged += row not in self._newest.damaged
+        self._newest.discard(row, checksum)
+        self._schedule()
+
+    def touch(self, touched: dict[bytes, int]) -> None:
+        """Have the uses of keys counted."""
+        self._newest.touch(touched)
+        self._schedule()
+
+    def _changed(self, size_before: int) -> None:
+        self.size += self._newest.stored.size - size_before
+        self._schedule()
+
+    async def clear(self) -> int:
+        """Remove all there is, out of sight at once; return how many there were, once they are gone for good.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
+        """
+        cleared = self._seal(Changes(cleared=True))
+        await self.flush()
+        return cleared.removed
+
+    async def flush(self) -> None:
+        """Write what was asked for until now; raises `CacheError` where that failed."""
+        if not self._writing and self.oldest is self._newest and self._newest.empty:
+            return
+        written: Deferred[None] = Deferred()
+        self._waiting.append((self._newest, written))
+        self._start()
+        await written
+
+    async def close(self) -> None:
+        """Take no more, and write what there is; what the medium refuses even now is lost, which is said."""
+        self._closed = True
+        try:
+            await self.flush()
+        except CacheError as error:
+            _log.error("The store closes without having written everything: {error}", error=str(error))
+        self._cancel_timer()
+
+    def _seal(self, successor: Changes) -> Changes:
+        """Let the newest batch stay as it is, and open `successor` after it."""
+        self._newest.next = self._newest = successor
+        return successor
+
+    def _schedule(self) -> None:
+        """See to it that what is not yet written will be; while writing, and before another try, that is so."""
+        if self._writing or self._retrying or self._closed:
+            return
+        if self._newest.count >= WRITE_AT:
+            self._start()
+        elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
+            self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+
+    def _cancel_timer(self) -> None:
+        timer, self._timer = self._timer, None
+        if timer is not None and timer.active():
+            timer.cancel()
+
+    def _start(self) -> None:
+        self._cancel_timer()
+        self._retrying = False
+        if not self._writing:
+            writing = Deferred.fromCoroutine(self._write_all())
+            writing.addErrback(lambda failure: _log.failure("Writing to the store ended", failure))
+
+    async def _write_all(self) -> None:
+        """Write batch after batch while there are any that should not wait."""
+        self._writing = True
+        error = await self._write_oldest()
+        while error is None and self._due():
+            error = await self._write_oldest()
+        self._writing = False
+        if error is None:
+            self._schedule()
+        else:
+            self._failed(error)
+
+    def _due(self) -> bool:
+        if self.oldest is not self._newest or self._waiting:
+            return True
+        return not self._closed and (self._too_much or self._newest.count >= WRITE_AT)
+
+    async def _write_oldest(self) -> Exception | None:
+        """Write the batch whose turn it is; return what stood in the way."""
+        changes = self.oldest
+        if changes is self._newest:
+            self._seal(Changes())
+        try:
+            await self._write(changes)
+        except (Busy, Damaged) as error:
+            return error
+        except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
+            self._give_up(changes)
+            return error
+        self._done(changes)
+        return None
+
+    async def _write(self, changes: Changes) -> None:
+        if changes.cleared:
+            last = await self.database.write(statements.last_row)
+            while removed := await self.database.write(statements.remove_until, last):
+                changes.removed += removed
+        written = await self.database.write(statements.write, changes, self.clock.seconds(), self.limits)
+        self.totals = written.totals
+        self.evicted += written.evicted
+        # Where totals are wrong there may be nothing left to evict.
+        self._too_much = written.evicted > 0 and not written.totals.within(self.limits)
+
+    def _done(self, changes: Changes) -> None:
+        self._leave(changes)
+        told = [waiting for batch, waiting in self._waiting if batch is changes]
+        self._waiting = [(batch, waiting) for batch, waiting in self._waiting if batch is not changes]
+        for waiting in told:
+            waiting.callback(None)
+
+    def _leave(self, changes: Changes) -> None:
+        assert changes.next is not None, "only a sealed batch is written"
+        self.oldest = changes.next
+        self.size -= changes.stored.size
+
+    def _give_up(self, changes: Changes) -> None:
+        self._leave(changes)
+        self.dropped += changes.stored.count
+        self.oldest.keep_promises_of(changes)
+
+    def _failed(self, error: Exception) -> None:
+        """Try again later, and tell those who wait that it will be later."""
+        self.failed += 1
+        self._too_much = False
+        self._complain(error)
+        if not self._closed:
+            self._retrying = True
+            self._timer = self.clock.callLater(RETRY_AFTER, self._start)
+        # Last, as they may ask again at once.
+        told, self._waiting = self._waiting, []
+        for _, waiting in told:
+            waiting.errback(error if isinstance(error, CacheError) else CacheError("the store could not be written"))
+
+    def _complain(self, error: Exception) -> None:
+        now = self.clock.seconds()
+        if now >= self._complain_after:
+            self._complain_after = now + COMPLAIN_EVERY
+            # The message of an error that is not ours might hold something secret.
+            what = str(error) if isinstance(error, CacheError) else type(error).__name__
+            _log.warn("The store could not be written, requests go on without it: {error}", error=what)

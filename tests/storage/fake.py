@@ -1,0 +1,43 @@
+"""The simplest store that keeps every promise: what the others are measured against, and what other tests use."""
+
+from attrs import define, field
+
+from buddyproxy.cache.stored import StoredResponse
+
+
+@define(eq=False)
+class FakeStorage:
+    """A list, the one last stored first."""
+
+    secret: bytes = bytes(range(32))
+    kept: list[StoredResponse] = field(factory=list)
+    touched: list[bytes] = field(factory=list)
+    closed: bool = False
+
+    async def lookup(self, key: bytes) -> list[StoredResponse]:
+        return [stored for stored in self.kept if stored.key == key]
+
+    def touch(self, key: bytes) -> None:
+        self.touched.append(key)
+
+    def store(self, stored: StoredResponse) -> None:
+        same = (stored.key, stored.variant)
+        self.kept = [stored, *(other for other in self.kept if (other.key, other.variant) != same)]
+
+    def invalidate(self, mapping: str, uri: bytes) -> None:
+        gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
+        self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
+
+    async def remove_expired(self, now: float) -> int:
+        return self._keep([stored for stored in self.kept if stored.remove_after > now])
+
+    async def clear(self) -> int:
+        return self._keep([])
+
+    def _keep(self, kept: list[StoredResponse]) -> int:
+        count = len(self.kept) - len(kept)
+        self.kept = kept
+        return count
+
+    async def close(self) -> None:
+        self.closed = True

@@ -1,0 +1,44 @@
+"""Stored responses to test with."""
+
+from hashlib import sha256
+
+from buddyproxy.cache.stored import Selecting, StoredResponse
+from buddyproxy.message import Headers, Response
+
+NOW = 1_800_000_000.0
+
+
+def key(name: str) -> bytes:
+    """Return a cache key that stands for `name`."""
+    return sha256(name.encode()).digest()
+
+
+def stored(
+    name: str = "a",
+    body: bytes = b"hello",
+    *,
+    selecting: Selecting = (),
+    mapping: str = "openai",
+    method: bytes = b"GET",
+    uri: bytes | None = None,
+    remove_after: float = NOW + 1000,
+) -> StoredResponse:
+    """Return a stored response under `key(name)`."""
+    return StoredResponse(
+        key=key(name),
+        selecting=selecting,
+        mapping=mapping,
+        method=method,
+        uri=b"https://api.example.com/" + name.encode() if uri is None else uri,
+        response=Response(200, Headers(((b"Content-Type", b"text/plain"),)), b"OK"),
+        body=body,
+        request_time=NOW - 1,
+        response_time=NOW,
+        expires=NOW + 10,
+        remove_after=remove_after,
+    )
+
+
+def language(value: bytes | None) -> Selecting:
+    """Return what selects a response that varies by language."""
+    return ((b"accept-language", value),)

@@ -1,0 +1,99 @@
+"""The memory tier's limits."""
+
+from twisted.trial.unittest import TestCase
+
+from buddyproxy.storage.memory import MemoryStorage
+from tests.storage.samples import key, language, stored
+
+SIZE = stored("a").size
+
+
+class MemoryTests(TestCase):
+    """All responses here are of one size."""
+
+    def names(self, storage: MemoryStorage, names: str = "abcdefghijkl") -> str:
+        """Return which of `names` are there, without using them."""
+        return "".join(name for name in names if storage._shelf.get(key(name)))
+
+    def test_lookup_never_waits(self) -> None:
+        """What is in memory is there without waiting."""
+        storage = MemoryStorage(100 * SIZE)
+        storage.store(stored())
+        with self.assertRaises(StopIteration) as done:
+            storage.lookup(key("a")).send(None)
+        self.assertEqual(done.exception.value, (stored(),))
+
+    def test_evicts_least_recently_used(self) -> None:
+        """Where the limit is reached, the key last used longest ago goes first."""
+        storage = MemoryStorage(10 * SIZE)
+        for name in "abcdefghij":
+            storage.store(stored(name))
+        storage.recall(key("a"))
+        storage.store(stored("c"))
+        storage.store(stored("k"))
+        storage.store(stored("l"))
+        self.assertEqual(self.names(storage), "acefghijkl")
+        self.assertEqual((storage.stats.entries, storage.stats.size, storage.stats.evicted), (10, 10 * SIZE, 2))
+
+    def test_max_entries(self) -> None:
+        """The number of responses has its limit too, among variants of one key as well."""
+        storage = MemoryStorage(1000 * SIZE, max_entries=2)
+        for name in "abc":
+            storage.store(stored(name))
+        self.assertEqual(self.names(storage), "bc")
+        for value in (b"1", b"2", b"3"):
+            storage.store(stored("d", value, selecting=language(value)))
+        self.assertEqual(self.names(storage), "d")
+        self.assertEqual([kept.body for kept in storage.recall(key("d"))], [b"3", b"2"])
+
+    def test_large_stays_out(self) -> None:
+        """A response larger than an eighth of the limit stays out, and what it replaces goes."""
+        storage = MemoryStorage(8 * SIZE)
+        storage.store(stored(body=b"12345"))
+        storage.store(stored(body=b"other", selecting=language(b"de")))
+        storage.store(stored("b"))
+        storage.store(stored(body=b"123456"))
+        self.assertEqual([kept.body for kept in storage.recall(key("a"))], [b"other"])
+        self.assertEqual(self.names(storage), "ab")
+        self.assertEqual((storage.stats.stored, storage.stats.dropped), (3, 1))
+
+    def test_one_key_takes_half(self) -> None:
+        """The variants of one key take half of the limit at most; the oldest make room."""
+        storage = MemoryStorage(20 * SIZE)
+        for number in range(30):
+            storage.store(stored("a", b"%05d" % number, selecting=language(b"%d" % number)))
+        self.assertEqual([int(kept.body) for kept in storage.recall(key("a"))], list(range(29, 19, -1)))
+
+    def test_hold_all_or_nothing(self) -> None:
+        """Responses to hold together are held together or not at all."""
+        variants = tuple(stored(selecting=language(b"%d" % number)) for number in range(5))
+        cases = ((10, None, 5), (9, None, 0), (7, None, 0), (100, 5, 5), (100, 4, 0))
+        for limit, entries, expected in cases:
+            storage = MemoryStorage(limit * SIZE, entries)
+            storage.hold(key("a"), variants[:1])
+            storage.hold(key("a"), variants)
+            self.assertEqual(storage.stats.entries, expected, (limit, entries))
+
+    def test_no_memory(self) -> None:
+        """A limit of nothing holds nothing."""
+        storage = MemoryStorage(0)
+        storage.store(stored())
+        self.assertEqual((storage.stats.entries, storage.stats.dropped), (0, 1))
+
+    def test_books_balance(self) -> None:
+        """What comes in goes out again, in all the figures and indexes."""
+        storage = MemoryStorage(100 * SIZE)
+        for name in "abcd":
+            storage.store(stored(name, uri=b"/same"))
+            storage.store(stored(name, method=b"POST"))
+        storage.store(stored("e", remove_after=0))
+        storage.invalidate("openai", b"/same")
+        self.assertEqual(self.sync(storage.remove_expired(1)), 1)
+        shelf = storage._shelf
+        self.assertEqual((shelf.count, shelf.size), (4, 4 * SIZE))
+        self.assertEqual(shelf._by_uri, {})
+        self.assertEqual(self.sync(storage.clear()), 4)
+        self.assertEqual((shelf.count, shelf.size, dict(shelf._held)), (0, 0, {}))
+
+    def sync(self, coroutine):
+        return self.successResultOf(coroutine)

@@ -1,0 +1,313 @@
+"""The SQLite store: what lasts, what goes when there is too much, and what is seen while it is being written."""
+
+import stat
+
+from twisted.internet.defer import Deferred
+
+from buddyproxy.errors import CacheError
+from buddyproxy.storage import sqlite, statements, writing
+from buddyproxy.storage.statements import Limits
+from tests.storage.open import SqliteCase, warnings
+from tests.storage.samples import NOW, key, language, stored
+
+SIZE = stored("a").size
+
+
+class LastingTests(SqliteCase):
+    async def test_reopened(self) -> None:
+        """What was stored, and the secret, are there when the file is opened again."""
+        secret = self.storage.secret
+        self.storage.store(stored(body=b"1"))
+        self.storage.store(stored(body=b"2", selecting=language(b"de")))
+        self.storage.store(stored("b", body=bytes(range(256)) * 1000))
+        await self.storage.close()
+        self.storage = self.open()
+        self.assertEqual(self.storage.secret, secret)
+        self.assertEqual(self.storage.stats.entries, 3)
+        self.assertEqual(await self.bodies(), [b"2", b"1"])
+        self.assertEqual(await self.storage.lookup(key("b")), (stored("b", body=bytes(range(256)) * 1000),))
+
+    async def test_private(self) -> None:
+        """Nobody else may read the files, or look into the directory made for them."""
+        self.storage.store(stored())
+        await self.storage.flush()
+        files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
+        self.assertEqual(files, dict.fromkeys(("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"), 0o600))
+        self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
+
+    async def test_secrets_differ(self) -> None:
+        """Every store has a secret of its own, which its representation does not show."""
+        first = self.storage.secret
+        self.path = self.directory / "another.sqlite"
+        self.assertNotEqual(self.open().secret, first)
+        self.assertNotIn(repr(first), repr(self.storage))
+
+    async def test_columns(self) -> None:
+        """What people ask for stands in columns of its own."""
+        self.storage.store(stored(uri="https://x/ü".encode("latin-1"), mapping="maps"))
+        await self.storage.flush()
+        query = "SELECT mapping, method, uri, status, reason, size, expires, remove_after, stored_at FROM cache_entries"
+        size = stored(uri=b"https://x/u").size
+        expected = [("maps", "GET", "https://x/ü", 200, "OK", size, NOW + 10, NOW + 1000, NOW)]
+        self.assertEqual(self.rows(query), expected)
+
+    async def test_uses_are_noted(self) -> None:
+        """How often and when a response was last used is written down after a while, unless it is used no more."""
+        self.storage.store(stored())
+        self.storage.store(stored("b"))
+        await self.storage.flush()
+        query = "SELECT access_count, last_access FROM cache_entries ORDER BY id"
+        self.clock.advance(1)
+        for _ in range(3):
+            await self.bodies()
+        self.storage.touch(key("a"))
+        self.assertEqual(self.rows(query), [(0, NOW), (0, NOW)])
+        self.clock.advance(sqlite.TOUCH_EVERY)
+        self.clock.advance(writing.WRITE_AFTER)
+        await self.written()
+        self.assertEqual(self.rows(query), [(4, self.clock.seconds()), (0, NOW)])
+
+    async def test_few_uses_are_noted(self) -> None:
+        """Where too many are used at a time, some are not noted."""
+        names = [str(number) for number in range(sqlite.TOUCH_LIMIT + 1)]
+        for name in names:
+            self.storage.store(stored(name))
+        for name in names + names:
+            self.storage.touch(key(name))
+        await self.storage.flush()
+        counts = self.rows("SELECT access_count FROM cache_entries ORDER BY id")
+        self.assertEqual(counts, [(2,)] * sqlite.TOUCH_LIMIT + [(0,)])
+
+    async def test_closed(self) -> None:
+        """A closed store takes nothing and has nothing, and nobody fails for it."""
+        await self.storage.close()
+        self.storage.store(stored())
+        self.storage.invalidate("openai", b"/")
+        self.storage.touch(key("a"))
+        self.assertEqual(self.storage.stats.dropped, 1)
+        for coroutine in (self.storage.lookup(key("a")), self.storage.remove_expired(NOW), self.storage.clear()):
+            with self.assertRaises(CacheError):
+                await coroutine
+        await self.storage.close()
+
+    async def test_two_at_once(self) -> None:
+        """Two stores on one file, as two processes have it, see what each other wrote, and count together."""
+        other = self.open()
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        other.store(stored("b"))
+        other.invalidate("openai", stored("a").uri)
+        await other.flush()
+        self.assertEqual((await self.bodies("a"), await self.bodies("b")), ([], [b"hello"]))
+        self.assertEqual(other.secret, self.storage.secret)
+        self.storage.store(stored("c"))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.entries, 2)
+
+    def test_closed_before_start(self) -> None:
+        """A store that was opened, and closed before the reactor ran, leaves nothing behind."""
+        self.successResultOf(Deferred.fromCoroutine(self.storage.close()))
+
+
+class LimitsTests(SqliteCase):
+    async def test_max_entries(self) -> None:
+        """Where there are too many, those not used for the longest time go."""
+        self.storage = self.open(Limits(3, 2**30))
+        for name in "abc":
+            self.storage.store(stored(name))
+            await self.storage.flush()
+            self.clock.advance(1)
+        await self.bodies("a")
+        for name in "de":
+            self.storage.store(stored(name))
+            await self.storage.flush()
+            self.clock.advance(1)
+        self.assertEqual(await self.present(*"abcde"), ["a", "d", "e"])
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.evicted), (3, 2))
+
+    async def test_max_bytes(self) -> None:
+        """Where they are too large together, those not used for the longest time go."""
+        self.storage = self.open(Limits(1000, 4 * SIZE))
+        for name in "abcd":
+            self.storage.store(stored(name))
+        await self.storage.flush()
+        self.storage.store(stored("e", b"l" * 2 * SIZE))
+        self.assertEqual(await self.present(*"abcde"), ["d", "e"])
+        self.assertLessEqual(self.storage.stats.size, 4 * SIZE)
+
+    async def test_too_large(self) -> None:
+        """A response larger than all there may be stays out, and pushes nothing out."""
+        self.storage = self.open(Limits(1000, 4 * SIZE))
+        self.storage.store(stored("a"))
+        self.storage.store(stored("b", b"l" * 4 * SIZE))
+        self.assertEqual(await self.present(*"ab"), ["a"])
+        self.assertEqual(self.storage.stats.dropped, 1)
+
+    async def test_evicts_in_slices(self) -> None:
+        """However many are too many, they go, some at a time."""
+        self.storage = self.open(Limits(7, 2**30))
+        names = [str(number) for number in range(2 * statements.SLICE + 20)]
+        with self.busy_writer():
+            for name in names:
+                self.storage.store(stored(name))
+        await self.storage.flush()
+        while self.storage.stats.entries > 7:
+            await self.written()
+        self.storage.store(stored("last"))
+        self.assertEqual(await self.present(*names, "last"), [*names[-6:], "last"])
+        self.assertEqual(self.storage.stats.evicted, len(names) - 6)
+
+    async def test_closed_while_evicting(self) -> None:
+        """Closing does not wait for all that is too much to go: there is another time for that."""
+        self.storage = self.open(Limits(7, 2**30))
+        with self.busy_writer(), warnings() as said:
+            for number in range(2 * statements.SLICE):
+                self.storage.store(stored(str(number)))
+            closing = Deferred.fromCoroutine(self.storage.close())
+        await closing
+        self.assertEqual((said, self.storage.stats.failed), ([], 0))
+
+    async def test_wrong_totals(self) -> None:
+        """Where the totals are wrong, and there is nothing to evict, eviction ends."""
+        with self.connect() as connection:
+            connection.execute("INSERT INTO totals VALUES ('ghosts', 1000000, 0)")
+        self.storage.store(stored())
+        await self.storage.flush()
+        await self.storage.flush()
+        self.assertEqual(await self.present("a"), [])
+
+    async def test_removes_in_slices(self) -> None:
+        """However many are to be removed, they are, some at a time, and the file shrinks."""
+        count = 3 * statements.SLICE
+        for number in range(count):
+            self.storage.store(stored(str(number), b"x" * 10_000, remove_after=NOW + number))
+        expired = statements.SLICE + 1
+        self.assertEqual(await self.storage.remove_expired(NOW + expired - 1), expired)
+        self.assertEqual(self.storage.stats.entries, count - expired)
+        self.assertEqual(await self.storage.clear(), count - expired)
+        self.assertEqual(self.storage.stats.entries, 0)
+        await self.storage.close()
+        self.assertLess(self.path.stat().st_size, 100_000)
+
+
+class WritingTests(SqliteCase):
+    def count(self) -> int:
+        """Return how many responses the file has."""
+        return self.rows("SELECT count(*) FROM cache_entries")[0][0]
+
+    async def test_written_together_after_a_moment(self) -> None:
+        """Changes wait for company, but not long."""
+        for name in "abc":
+            self.storage.store(stored(name))
+            self.clock.advance(0.01)
+        await self.written()
+        self.assertEqual(self.count(), 0)
+        self.clock.advance(writing.WRITE_AFTER)
+        await self.written()
+        self.assertEqual(self.count(), 3)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_written_when_many(self) -> None:
+        """Many changes wait no longer."""
+        for number in range(writing.WRITE_AT + 1):
+            self.storage.store(stored(str(number)))
+        await self.written()
+        self.assertEqual(self.count(), writing.WRITE_AT)
+
+    async def test_many_while_writing(self) -> None:
+        """What comes while others are written is written after them: at once where there is much, else in a moment."""
+        with self.busy_writer():
+            self.storage.store(stored("first"))
+            self.clock.advance(writing.WRITE_AFTER)
+            for number in range(writing.WRITE_AT):
+                self.storage.store(stored(str(number)))
+        await self.written()
+        await self.written()
+        self.assertEqual(self.count(), writing.WRITE_AT + 1)
+
+    async def test_flush_while_writing(self) -> None:
+        """Whoever waits for what was asked until now waits for all of it."""
+        with self.busy_writer():
+            self.storage.store(stored("a"))
+            first = Deferred.fromCoroutine(self.storage.flush())
+            self.storage.store(stored("b"))
+            second = Deferred.fromCoroutine(self.storage.flush())
+        await first
+        self.assertEqual(self.count(), 1)
+        await second
+        self.assertEqual(self.count(), 2)
+
+    async def test_seen_while_written(self) -> None:
+        """Stores and invalidations are seen before they are written, and while they are."""
+        self.storage.store(stored("a", b"old"))
+        self.storage.store(stored("b"))
+        await self.storage.flush()
+        with self.busy_writer():
+            self.storage.store(stored("a", b"new"))
+            self.storage.invalidate("openai", stored("b").uri)
+            self.assertEqual((await self.bodies("a"), await self.bodies("b")), ([b"new"], []))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.assertEqual((await self.bodies("a"), await self.bodies("b")), ([b"new"], []))
+            self.storage.store(stored("b", b"again"))
+            self.assertEqual(await self.bodies("b"), [b"again"])
+        await self.storage.flush()
+        self.assertEqual((await self.bodies("a"), await self.bodies("b")), ([b"new"], [b"again"]))
+
+    async def test_cleared_while_written(self) -> None:
+        """A cleared store is seen empty at once, whatever is being written, and the count is of all there was."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.busy_writer():
+            self.storage.store(stored("b"))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.storage.store(stored("c"))
+            clearing = Deferred.fromCoroutine(self.storage.clear())
+            self.assertEqual([await self.bodies(name) for name in "abc"], [[], [], []])
+            self.storage.store(stored("d"))
+        self.assertEqual(await clearing, 3)
+        self.assertEqual(await self.present(*"abcd"), ["d"])
+
+    async def test_overtaken_lookup(self) -> None:
+        """A lookup sees what was stored and invalidated after it began to read, written meanwhile or not."""
+        self.storage.store(stored("a"))
+        self.storage.store(stored("b"))
+        await self.storage.flush()
+        lookups = [Deferred.fromCoroutine(self.bodies(name)) for name in "abc"]
+        self.storage.invalidate("openai", stored("a").uri)
+        flush = Deferred.fromCoroutine(self.storage.flush())
+        self.storage.store(stored("b", b"new"))
+        self.storage.store(stored("c"))
+        self.assertEqual([await lookup for lookup in lookups], [[], [b"new"], [b"hello"]])
+        await flush
+
+    async def test_queue_is_bounded(self) -> None:
+        """What finds the queue full is dropped and counted, and nobody waits for it."""
+        body = bytes(writing.QUEUE_LIMIT // 10)
+        with self.busy_writer():
+            for name in "abcdefghijk":
+                self.storage.store(stored(name, body))
+            self.storage.invalidate("openai", stored("c").uri)
+            self.storage.store(stored("more"))
+        self.assertEqual(await self.present(*"abcdefghijk", "more"), [*"abdefghi", "more"])
+        self.assertEqual((self.storage.stats.stored, self.storage.stats.dropped), (10, 2))
+        self.assertEqual(self.storage.stats.queued, 0)
+
+    async def test_close_writes(self) -> None:
+        """Closing writes what is queued, and what is under way."""
+        with self.busy_writer():
+            self.storage.store(stored("a"))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.storage.store(stored("b"))
+            closing = Deferred.fromCoroutine(self.storage.close())
+        await closing
+        self.assertEqual(self.count(), 2)
+
+    async def test_unwritable_response(self) -> None:
+        """A response that cannot be written costs its batch, and nothing after it."""
+        self.storage.store(stored("a", mapping="no text: \ud800"))
+        with warnings() as said, self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual([event["error"] for event in said], ["UnicodeEncodeError"])
+        self.storage.store(stored("b"))
+        self.assertEqual(await self.present("b"), ["b"])
+        self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (1, 1))

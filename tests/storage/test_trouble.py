@@ -1,0 +1,139 @@
+"""Trouble with the medium: requests go on, what must be forgotten is forgotten, and it all works again by itself."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import buddyproxy
+from buddyproxy.errors import CacheError
+from buddyproxy.storage import writing
+from tests.storage.open import SqliteCase, warnings
+from tests.storage.samples import NOW, key, stored
+
+
+class LockedTests(SqliteCase):
+    async def test_locked_for_a_while(self) -> None:
+        """While another process writes, everything is seen as it should be; it is written when that has ended."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.locked(), warnings() as said:
+            self.storage.store(stored("b"))
+            self.storage.invalidate("openai", stored("a").uri)
+            for _ in range(3):
+                self.clock.advance(writing.RETRY_AFTER)
+                await self.written()
+                self.assertEqual((await self.bodies("a"), await self.bodies("b")), ([], [b"hello"]))
+            with self.assertRaises(CacheError):
+                await self.storage.flush()
+        self.assertEqual(len(said), 1)
+        self.clock.advance(writing.RETRY_AFTER)
+        await self.written()
+        self.assertEqual(self.rows("SELECT key FROM cache_entries"), [(key("b"),)])
+        self.assertEqual(self.damaged_files(), [])
+        self.assertEqual(self.storage.stats.dropped, 0)
+
+    async def test_cleared_while_locked(self) -> None:
+        """What could not be removed yet stays out of sight, and is removed later."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.locked():
+            with self.assertRaises(CacheError):
+                await self.storage.clear()
+            self.assertEqual(await self.bodies("a"), [])
+            with self.assertRaises(CacheError):
+                await self.storage.remove_expired(NOW)
+        self.assertEqual(await self.present("a"), [])
+
+    async def test_closed_while_locked(self) -> None:
+        """Closing does not wait for ever; that something is lost is said."""
+        self.storage.store(stored("a"))
+        with self.locked(), warnings() as said:
+            await self.storage.close()
+        self.assertEqual([event["log_level"].name for event in said], ["warn", "error"])
+
+    async def test_opened_while_locked(self) -> None:
+        """A store can be opened and read while another process writes."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.locked():
+            self.storage = self.open()
+            self.assertEqual(await self.bodies("a"), [b"hello"])
+
+
+class FullTests(SqliteCase):
+    async def limit(self, pages: int) -> None:
+        """Let the file have `pages` at most."""
+        await self.database.write(lambda cursor: cursor.execute(f"PRAGMA max_page_count = {pages}").fetchall())
+
+    async def test_full_disk(self) -> None:
+        """On a full disk requests go on without the store, one log line a minute says so, and it recovers by itself."""
+        self.storage.store(stored("old"))
+        await self.storage.flush()
+        await self.limit(1)
+        with warnings() as said:
+            for number in range(70):
+                self.storage.store(stored(f"lost {number}", b"x" * 100_000))
+                self.assertEqual(await self.bodies(f"lost {number}"), [b"x" * 100_000])
+                self.clock.advance(writing.RETRY_AFTER)
+                await self.written()
+        self.assertEqual([event["error"].endswith("database or disk is full") for event in said], [True, True])
+        self.assertEqual(await self.bodies("lost 3"), [])
+        self.assertEqual(await self.bodies("old"), [b"hello"])
+        self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (70, 70))
+        await self.limit(1_000_000)
+        self.storage.store(stored("new"))
+        self.clock.advance(writing.RETRY_AFTER)
+        await self.written()
+        self.assertEqual(await self.present("old", "new"), ["old", "new"])
+
+    async def test_invalidation_survives(self) -> None:
+        """What was invalidated while nothing could be written does not come back when it can."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        await self.limit(1)
+        self.storage.invalidate("openai", stored("a").uri)
+        self.storage.store(stored("b", b"x" * 100_000))
+        with self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual(await self.bodies("a"), [])
+        await self.limit(1_000_000)
+        self.assertEqual(await self.present("a", "b"), [])
+
+    def test_limited_file_size(self) -> None:
+        """The same with a real limit on how large files may be, in a process of its own."""
+        command = [sys.executable, "-c", LIMITED, str(self.path)]
+        root = Path(buddyproxy.__file__).parent.parent
+        result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+        self.assertEqual(result.stdout.split(), ["kept:", "True", "unharmed:", "True", "again:", "True"], result.stderr)
+
+
+LIMITED = """
+import resource, sys
+from pathlib import Path
+from twisted.internet import reactor, task
+from buddyproxy.errors import CacheError
+from buddyproxy.storage.sqlite import SqliteStorage
+from tests.storage.samples import key, stored
+
+async def main(_):
+    path = sys.argv[1]
+    storage = SqliteStorage.open(path, reactor, max_entries=1000, max_bytes=2**30)
+    storage.store(stored("old"))
+    await storage.flush()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(path + "-wal").stat().st_size + 10_000, limits[1]))
+    storage.store(stored("lost", b"x" * 100_000))
+    try:
+        await storage.flush()
+    except CacheError:
+        pass
+    print("kept:", bool(await storage.lookup(key("old"))))
+    print("unharmed:", not [name for name in Path(path).parent.iterdir() if "damaged" in name.name])
+    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    storage.store(stored("new"))
+    await storage.flush()
+    print("again:", bool(await storage.lookup(key("new"))))
+    await storage.close()
+
+task.react(main)
+"""
