@@ -52,7 +52,7 @@ class Outward:
 
         Raises `LoopDetected` where it has come this way too often.
         """
-        if sum(VIA in member for member in request.headers.get_all(b"via")) >= MOST_PASSES:
+        if request.headers.members(b"via").count(VIA) >= MOST_PASSES:
             raise LoopDetected("this request has passed through buddyproxy again and again: a mapping leads back to it")
         headers = self._about_caller(request, request.headers.end_to_end())
         host, via = (b"Host", authority), (b"Via", VIA)
@@ -79,11 +79,11 @@ class Outward:
 def _introduction(request: Request) -> tuple[tuple[bytes, bytes], ...]:
     """Return the fields that tell the origin of the caller (RFC 7239, and what came before it)."""
     client = request.client.encode("ascii")
-    host = request.headers.get(b"host") or b""
+    host = (request.headers.get(b"host") or b"").translate(None, b'"\\')
     scheme = b"https" if request.secure else b"http"
     node = b'"[%b]"' % client if b":" in client else client
     return (
-        (b"Forwarded", b'for=%b;host="%b";proto=%b' % (node, host.replace(b'"', b""), scheme)),
+        (b"Forwarded", b'for=%b;host="%b";proto=%b' % (node, host, scheme)),
         (b"X-Forwarded-For", client),
         (b"X-Forwarded-Host", host),
         (b"X-Forwarded-Proto", scheme),

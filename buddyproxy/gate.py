@@ -5,8 +5,9 @@ compared in constant time.
 """
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from hashlib import sha256
+from urllib.parse import unquote_to_bytes
 
 from attrs import evolve, field, frozen
 
@@ -62,31 +63,32 @@ class Gate:
         if not self.keys:
             return Admitted(request)
         shown, stripped = self._strip(request)
-        found = [(key, prefix) for secret, prefix in shown for key in self._matching(secret)]
+        found = [(key, secret, prefix) for secret, prefix in shown for key in self._matching(secret)]
         if not found:
             raise SecurityError(_REFUSAL)
-        key, prefix = found[0]
-        headers = _without_key(stripped.headers, [secret for secret, _ in shown])
+        key, _, prefix = found[0]
+        headers = _without_key(stripped.headers, {secret for _, secret, _ in found})
         return Admitted(
-            evolve(stripped, headers=headers, target=stripped.target[len(prefix) :] or b"/"), prefix, key.mappings
+            evolve(stripped, headers=headers, target=_behind(prefix, stripped.target)), prefix, key.mappings
         )
 
     def _strip(self, request: Request) -> tuple[list[tuple[bytes, bytes]], Request]:
         """Return what may be keys, each with the path prefix it stood in, and the request less header and parameter.
 
-        The path keeps its prefix: whether its first segment is a key or a mapping's name, the comparison tells.
+        The path keeps its prefix: whether its first segment is a key or a mapping's name, the comparison tells. It
+        comes first, so that it is found, and cut off, where the key is shown elsewhere too.
         """
         shown: list[tuple[bytes, bytes]] = []
+        if "path_prefix" in self.positions:
+            segment = request.target[1:].partition(b"?")[0].partition(b"/")[0]
+            shown += [(secret, b"/" + segment) for secret in _readings(segment)]
         if "header" in self.positions:
             shown += [(value, b"") for value in request.headers.get_all(self.header)]
             request = evolve(request, headers=request.headers.without({self.header.lower()}))
         if "query_param" in self.positions:
             values, target = _cut_parameter(request.target, self.parameter)
-            shown += [(value, b"") for value in values]
+            shown += [(secret, b"") for value in values for secret in _readings(value)]
             request = evolve(request, target=target)
-        if "path_prefix" in self.positions:
-            segment = request.target[1:].partition(b"?")[0].partition(b"/")[0]
-            shown.append((segment, b"/" + segment))
         return shown, request
 
     def _matching(self, secret: bytes) -> list[Key]:
@@ -97,6 +99,17 @@ class Gate:
 
 def _digest(secret: bytes) -> bytes:
     return sha256(secret).digest()
+
+
+def _readings(part: bytes) -> set[bytes]:
+    """Return what a part of a URI may say: itself, and itself with its percent-encoding undone."""
+    return {part, unquote_to_bytes(part)}
+
+
+def _behind(prefix: bytes, target: bytes) -> bytes:
+    """Return `target` without `prefix`, its first segment: a path still."""
+    rest = target[len(prefix) :]
+    return rest if not prefix or rest.startswith(b"/") else b"/" + rest
 
 
 def _cut_parameter(target: bytes, parameter: bytes) -> tuple[list[bytes], bytes]:
@@ -111,8 +124,10 @@ def _cut_parameter(target: bytes, parameter: bytes) -> tuple[list[bytes], bytes]
     return values, path + mark + b"&".join(kept) if kept else path
 
 
-def _without_key(headers: Headers, secrets: Sequence[bytes]) -> Headers:
-    """Return `headers` without a `Referer` that repeats the key: it would carry it to the origin."""
-    referer = headers.get(b"referer")
-    leaks = referer is not None and any(secret and secret in referer for secret in secrets)
-    return headers.without({b"referer"}) if leaks else headers
+def _without_key(headers: Headers, secrets: Iterable[bytes]) -> Headers:
+    """Return `headers` without the fields that repeat a key (`Referer`, say): they would carry it to the origin."""
+
+    def leaks(value: bytes) -> bool:
+        return any(secret in reading for secret in secrets for reading in _readings(value))
+
+    return Headers(tuple((name, value) for name, value in headers if not leaks(value)))

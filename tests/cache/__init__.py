@@ -1,0 +1,1 @@
+"""Tests of `buddyproxy.cache`: tables written from the RFCs."""
