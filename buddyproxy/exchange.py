@@ -4,7 +4,7 @@ The driver that turns each decision of `cache/` into what it asks for. It decide
 caller's connection nor the origin's.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Protocol, assert_never
 
 from attrs import evolve, frozen
@@ -83,10 +83,11 @@ class Exchange:
 
     async def respond(self, request: Request, uri: bytes) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`."""
-        if not self._policy.caches(request.method):
-            return await self._forward(_Question(request, uri, b"", "method"))
-        key = primary_key(request, uri, self._policy, self._storage.secret)
-        stored = await self._lookup(key)
+        key = b""
+        stored: tuple[StoredResponse, ...] = ()
+        if self._policy.caches(request.method):
+            key = primary_key(request, uri, self._policy, self._storage.secret)
+            stored = await self._lookup(key)
         match choose(request, stored, self._policy, self._clock.seconds()):
             case Reuse(selected, age, ttl):
                 return Answer(selected.response, selected.body, CacheStatus(hit=True, ttl=ttl), age)
@@ -100,9 +101,9 @@ class Exchange:
             case unreachable:
                 assert_never(unreachable)
 
-    async def _lookup(self, key: bytes) -> Sequence[StoredResponse]:
+    async def _lookup(self, key: bytes) -> tuple[StoredResponse, ...]:
         try:
-            return await self._storage.lookup(key)
+            return tuple(await self._storage.lookup(key))
         except CacheError as error:
             _log.warn("the store failed to look up a response, which counts as a miss: {error}", error=error)
             return ()

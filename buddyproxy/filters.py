@@ -4,7 +4,7 @@ Pure functions of values; the cache key is made from what they leave, so nothing
 """
 
 from collections.abc import Sequence
-from ipaddress import IPv4Network, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
 from attrs import evolve, frozen
@@ -70,10 +70,16 @@ class Outward:
 
     def _trusts(self, client: str) -> bool:
         try:
-            address = ip_address(client)
+            address = _unmapped(ip_address(client))
         except ValueError:
             return False
         return any(address in network for network in self.trusted)
+
+
+def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
+    """Return `address`, as IPv4 where that is what it is: a socket open to both shows `::ffff:10.0.0.1`."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return address if mapped is None else mapped
 
 
 def _introduction(request: Request) -> tuple[tuple[bytes, bytes], ...]:

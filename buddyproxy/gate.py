@@ -61,7 +61,7 @@ class Gate:
     def admit(self, request: Request) -> Admitted:
         """Return `request` without its key. Raises `SecurityError` where a key is needed and none is right."""
         if not self.keys:
-            return Admitted(request)
+            return Admitted(evolve(request, headers=request.headers.without({self.header.lower()})))
         shown, stripped = self._strip(request)
         found = [(key, secret, prefix) for secret, prefix in shown for key in self._matching(secret)]
         if not found:
@@ -75,21 +75,19 @@ class Gate:
     def _strip(self, request: Request) -> tuple[list[tuple[bytes, bytes]], Request]:
         """Return what may be keys, each with the path prefix it stood in, and the request less header and parameter.
 
-        The path keeps its prefix: whether its first segment is a key or a mapping's name, the comparison tells. It
-        comes first, so that it is found, and cut off, where the key is shown elsewhere too.
+        Both go also where they do not count: a key shown in the wrong place is a key all the same. The path keeps its
+        prefix: whether its first segment is a key or a mapping's name, the comparison tells. It comes first, so that
+        it is found, and cut off, where the key is shown elsewhere too.
         """
-        shown: list[tuple[bytes, bytes]] = []
-        if "path_prefix" in self.positions:
-            segment = request.target[1:].partition(b"?")[0].partition(b"/")[0]
-            shown += [(secret, b"/" + segment) for secret in _readings(segment)]
-        if "header" in self.positions:
-            shown += [(value, b"") for value in request.headers.get_all(self.header)]
-            request = evolve(request, headers=request.headers.without({self.header.lower()}))
-        if "query_param" in self.positions:
-            values, target = _cut_parameter(request.target, self.parameter)
-            shown += [(secret, b"") for value in values for secret in _readings(value)]
-            request = evolve(request, target=target)
-        return shown, request
+        values, target = _cut_parameter(request.target, self.parameter)
+        segment = target[1:].partition(b"?")[0].partition(b"/")[0]
+        shown = {
+            "path_prefix": [(secret, b"/" + segment) for secret in _readings(segment)],
+            "header": [(value, b"") for value in request.headers.get_all(self.header)],
+            "query_param": [(secret, b"") for value in values for secret in _readings(value)],
+        }
+        stripped = evolve(request, target=target, headers=request.headers.without({self.header.lower()}))
+        return [pair for position, pairs in shown.items() if position in self.positions for pair in pairs], stripped
 
     def _matching(self, secret: bytes) -> list[Key]:
         digest = _digest(secret)

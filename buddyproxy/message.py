@@ -106,9 +106,8 @@ class Request:
     """Whether the caller came by TLS."""
 
     def __repr__(self) -> str:
-        # The path alone: a query may hold a key.
-        path = self.target.partition(b"?")[0].decode("latin-1")
-        return f"<Request {self.method.decode('latin-1')} {path} {len(self.body)} bytes>"
+        # Without the target, of which any part may be a key.
+        return f"<Request {self.method.decode('latin-1')} {len(self.body)} bytes>"
 
 
 @frozen

@@ -122,6 +122,8 @@ class OutwardTests(SynchronousTestCase):
             ("10.1.2.3", True),
             ("192.0.2.7", True),
             ("2001:db8::5", True),
+            ("::ffff:10.1.2.3", True),
+            ("::ffff:11.1.2.3", False),
             ("11.1.2.3", False),
             ("192.0.2.8", False),
             ("2001:db9::5", False),

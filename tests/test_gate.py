@@ -46,9 +46,9 @@ class AdmissionTests(SynchronousTestCase):
     """Who may come in."""
 
     def test_without_keys_everyone_may(self) -> None:
-        """A gate without keys changes nothing."""
+        """A gate without keys lets everyone in, and keeps a key shown to it needlessly from the origin."""
         request = _asking("/k/openai?proxy_key=a", "X-Proxy-Key: b", "Referer: c")
-        self.assertEqual(Gate().admit(request), Admitted(request))
+        self.assertEqual(Gate().admit(request), Admitted(_asking("/k/openai?proxy_key=a", "Referer: c")))
 
     def test_each_position(self) -> None:
         """A key opens from the header, the path and the query, and is gone behind the gate; all else is as it was."""
@@ -127,14 +127,21 @@ class AdmissionTests(SynchronousTestCase):
                 else:
                     self.assertRaises(SecurityError, gate.admit, request)
 
-    def test_what_is_not_a_position_is_not_touched(self) -> None:
-        """Where a key is shown in one position only, whatever stands in the others is the origin's."""
+    def test_a_key_in_the_wrong_place(self) -> None:
+        """Where one position counts, a key in another opens nothing, and goes no further all the same."""
+        wrong = {
+            "header": _asking(f"/x?proxy_key={SECRET}"),
+            "query_param": _asking("/x", f"X-Proxy-Key: {SECRET}"),
+            "path_prefix": _asking(f"/x?proxy_key={SECRET}", f"X-Proxy-Key: {SECRET}"),
+        }
+        for position, request in wrong.items():
+            self.assertRaises(SecurityError, Gate((ALL,), positions=frozenset({position})).admit, request)
         gate = Gate((ALL,), positions=frozenset({"header"}))
-        admitted = gate.admit(_asking("/k/x?proxy_key=a&b", f"X-Proxy-Key: {SECRET}"))
-        self.assertEqual(admitted.request.target, b"/k/x?proxy_key=a&b")
+        admitted = gate.admit(_asking(f"/k/x?proxy_key={SECRET}&b", f"X-Proxy-Key: {SECRET}"))
+        self.assertEqual(admitted.request.target, b"/k/x?b")
         gate = Gate((ALL,), positions=frozenset({"query_param"}))
-        admitted = gate.admit(_asking(f"/k/x?proxy_key={SECRET}", "X-Proxy-Key: a"))
-        self.assertEqual((admitted.request.target, admitted.request.headers), (b"/k/x", fields("X-Proxy-Key: a")))
+        admitted = gate.admit(_asking(f"/k/x?proxy_key={SECRET}", f"X-Proxy-Key: {SECRET}"))
+        self.assertEqual((admitted.request.target, admitted.request.headers), (b"/k/x", fields()))
 
     def test_names_of_ones_own(self) -> None:
         """Header and parameter have the names that the configuration gives them."""

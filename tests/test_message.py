@@ -143,10 +143,9 @@ class MessageTests(SynchronousTestCase):
     """Requests and the heads of responses."""
 
     def test_repr_keeps_secrets(self) -> None:
-        """A request shows itself without its query, header fields and content, any of which may be secret."""
+        """A request shows itself without its target, header fields and content, any of which may be secret."""
         request = Request(b"POST", b"/a/b?key=hush&x", fields("Cookie: hush"), b"hush", client="192.0.2.1")
-        self.assertEqual(repr(request), "<Request POST /a/b 4 bytes>")
-        self.assertEqual(repr(Request(b"GET", b"*")), "<Request GET * 0 bytes>")
+        self.assertEqual(repr(request), "<Request POST 4 bytes>")
 
     def test_plain(self) -> None:
         """What is not given is empty."""

@@ -57,8 +57,6 @@ Choice = Reuse | Validate | Forward | GatewayTimeout
 
 def choose(request: Request, stored: Sequence[StoredResponse], policy: Policy, now: float) -> Choice:
     """Select how to answer `request` at `now`, given the stored responses of its key, latest first."""
-    if not policy.caches(request.method):
-        return Forward("method")
     directives = request_cache_control(request.headers)
     choice = _choose(request, directives, stored, policy, now)
     if b"only-if-cached" in directives and not isinstance(choice, Reuse):
@@ -67,7 +65,10 @@ def choose(request: Request, stored: Sequence[StoredResponse], policy: Policy, n
 
 
 def conditions(stored: StoredResponse) -> tuple[tuple[bytes, bytes], ...]:
-    """Return the fields that make a request conditional on `stored`; none where it has no validator (4.3.1)."""
+    """Return the fields that make a request conditional on `stored`; none where it cannot be validated (4.3.1)."""
+    if stored.method != b"GET":
+        # A failed If-None-Match would be answered 412, not 304 (RFC 9110, 13.1.2).
+        return ()
     validators = ((b"If-None-Match", b"etag"), (b"If-Modified-Since", b"last-modified"))
     return tuple((name, value) for name, field in validators if (value := stored.headers.get(field)))
 
@@ -75,6 +76,8 @@ def conditions(stored: StoredResponse) -> tuple[tuple[bytes, bytes], ...]:
 def _choose(
     request: Request, directives: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
 ) -> Reuse | Validate | Forward:
+    if not policy.caches(request.method):
+        return Forward("method")
     if b"no-store" in directives:
         return Forward("request")
     if any(name in request.headers for name in _UNANSWERED):
@@ -87,8 +90,7 @@ def _choose(
     refusal = _refusal(directives, _binding(selected, policy), age, lifetime)
     if refusal is None:
         return Reuse(selected, int(age), int(lifetime - age))
-    # A POST cannot be made conditional: a failed If-None-Match would be answered 412, not 304 (RFC 9110, 13.1.2).
-    fields = conditions(selected) if request.method in (b"GET", b"HEAD") else ()
+    fields = conditions(selected)
     return Validate(selected, fields, refusal) if fields else Forward(refusal)
 
 

@@ -160,7 +160,9 @@ def _allows_sharing(directives: CacheControl) -> bool:
 def _freshness_refusal(arrival: Arrival, directives: CacheControl, policy: Policy) -> str | None:
     """Return why storing it would be of no use: it could neither be reused nor validated."""
     response = arrival.response
-    validator = response.headers.get(b"etag") or response.headers.get(b"last-modified")
+    # Only a GET can be validated.
+    named = (response.headers.get(name) for name in (b"etag", b"last-modified"))
+    validator = arrival.request.method == b"GET" and any(named)
     lifetime = freshness_lifetime(response, policy, arrival.response_time)
     if lifetime is None:
         # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a

@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare, prepare_or_replace
+from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace
 from buddyproxy.storage.trouble import Busy, Damaged, translated
 
 _log = Logger()
@@ -176,8 +176,11 @@ class Database:
             if self._closed or now < self._replace_after:
                 return
             self._replace_after = now + REPLACE_EVERY
-            self.quarantined += move_aside(self.path, self.prepared.inode, now, why)
-            self.prepared = prepare(self.path, PREPARE_TIMEOUT, self.secret)
+            moved = move_aside(self.path, self.prepared.inode, now, why)
+            if not moved:
+                _log.warn("The store's file was removed or replaced: {path} is opened anew", path=str(self.path))
+            self.prepared, again = prepare_or_replace(self.path, now, PREPARE_TIMEOUT, self.secret)
+            self.quarantined += moved + again
             self._open_pools()
         finally:
             self._replacing = False

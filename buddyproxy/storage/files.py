@@ -40,18 +40,20 @@ class Prepared:
     size: int
 
 
-def prepare_or_replace(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
+def prepare_or_replace(path: Path, now: float, timeout: float, secret: bytes | None = None) -> tuple[Prepared, bool]:
     """Make the file at `path` ready, in place of a damaged one if need be; return it, and whether that was so.
+
+    A new one gets `secret`, or a secret of its own.
 
     Raises `CacheError` where it cannot be written, is locked for `timeout` seconds, belongs to another program or was
     written by a newer buddyproxy.
     """
     inode = inode_of(path)
     try:
-        return prepare(path, timeout), False
+        return prepare(path, timeout, secret), False
     except Damaged as error:
-        move_aside(path, inode, now, str(error))
-        return prepare(path, timeout), True
+        moved = move_aside(path, inode, now, str(error))
+        return prepare(path, timeout, secret), moved
 
 
 def clear_file(path: Path, timeout: float = 5.0) -> int:

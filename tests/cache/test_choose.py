@@ -226,10 +226,15 @@ class ChooseTests(SynchronousTestCase):
 
     def test_post(self) -> None:
         """In buddy mode a POST is answered too; stale, it is asked again, for it cannot be made conditional."""
-        fresh, stale = kept(MINUTE), kept(MINUTE, TAG, age=80)
+        fresh, stale = (evolve(kept(MINUTE, TAG, age=age), method=b"POST") for age in (0, 80))
         self.assertEqual(choose(post(b"a"), [fresh], BUDDY, NOW), Reuse(fresh, 0, 60))
         self.assertEqual(choose(post(b"a"), [stale], BUDDY, NOW), Forward("stale"))
         self.assertEqual(choose(post(b"a", "Cache-Control: no-cache"), [fresh], BUDDY, NOW), Forward("request"))
+
+    def test_only_if_cached_with_another_method(self) -> None:
+        """A caller who wants no forwarding is not forwarded by a method that is never stored either (5.2.1.7)."""
+        request = evolve(get("Cache-Control: only-if-cached"), method=b"PUT")
+        self.assertEqual(choose(request, [], BUDDY, NOW), GatewayTimeout("method"))
 
     def test_silence(self) -> None:
         """In buddy mode, a response that says nothing of it stays fresh for the default time."""

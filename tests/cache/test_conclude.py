@@ -320,6 +320,13 @@ class DraftTests(SynchronousTestCase):
         """A response to POST is kept as one."""
         self.assertEqual(self._draft(post(b"a"), answer(), BUDDY).method, b"POST")
 
+    def test_post_is_never_validated(self) -> None:
+        """What answers a POST is kept while it is fresh, and no longer: its validator is of no use."""
+        draft = self._draft(post(b"a"), answer(MINUTE, TAG), BUDDY)
+        self.assertEqual(draft.remove_after, draft.expires)
+        stale = conclude(_arrival(post(b"a"), answer("Cache-Control: no-cache", TAG)), None, BUDDY)
+        self.assertEqual(stale, Relay("stale"))
+
     def test_times(self) -> None:
         """It expires when its lifetime is over, and is kept for a day more where it can be validated then."""
         self.assertEqual(KEEP_STALE, 86400)

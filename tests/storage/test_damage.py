@@ -230,6 +230,19 @@ class DamagedFileTests(SqliteCase):
         self.assertEqual(await self.present("new", "1"), ["new"])
         self.assertEqual((self.storage.secret, self.damaged_files()), (secret, []))
 
+    async def test_replaced_by_garbage(self) -> None:
+        """Where somebody put something else in the file's place, that is moved aside."""
+        await self.fill()
+        shutil.move(self.path, self.directory / "elsewhere")
+        self.path.write_bytes(b"garbage " * 1000)
+        self.storage.store(stored("new"))
+        with warnings() as said, self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual(len(said), 3)
+        self.assertEqual(await self.present("new", "1"), ["new"])
+        self.assertTrue((self.directory / self.damaged_files()[0]).read_bytes().startswith(b"garbage"))
+        self.assertEqual(self.storage.stats.quarantined, 1)
+
     async def test_directory_removed(self) -> None:
         """The same where the directory is gone, and a reader notices first."""
         await self.fill()
