@@ -1,9 +1,10 @@
 """Short ways to write down what tests speak of: header fields, messages, stored responses, policies, moments."""
 
+from email.utils import formatdate
+
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.policy import BUDDY_TTL, Policy
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.message import Headers, Request, Response
@@ -33,7 +34,7 @@ field_values = st.binary(max_size=30)
 
 def at(offset: float = 0) -> str:
     """Return the HTTP date `offset` seconds from `NOW`."""
-    return format_date(NOW + offset).decode("ascii")
+    return formatdate(NOW + offset, usegmt=True)
 
 
 def fields(*lines: str) -> Headers:
