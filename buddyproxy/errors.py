@@ -56,6 +56,10 @@ class UnknownMapping(ProxyError):
     code = "unknown-mapping"
 
 
+NO_MAPPING = "no mapping has the name this path begins with"
+"""What callers are told, whether there is none or it is none of theirs."""
+
+
 class LoopDetected(ProxyError):
     """The request has passed through buddyproxy too often (508): a mapping leads back to the proxy."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from buddyproxy.cache.status import CACHE_NAME
 from buddyproxy.errors import LoopDetected
@@ -27,7 +27,7 @@ Network = IPv4Network | IPv6Network
 class FieldChanges:
     """Fields to remove and to set; a field that is set replaces all of its name."""
 
-    set: tuple[tuple[bytes, bytes], ...] = ()
+    set: tuple[tuple[bytes, bytes], ...] = field(default=(), repr=False)
     remove: frozenset[bytes] = frozenset()
 
     def apply(self, headers: Headers) -> Headers:
@@ -69,6 +69,8 @@ class Outward:
         return headers.adding(*_introduction(request)) if self.forwarded and request.client else headers
 
     def _trusts(self, client: str) -> bool:
+        if not self.trusted:
+            return False
         try:
             address = _unmapped(ip_address(client))
         except ValueError:

@@ -11,7 +11,7 @@ from urllib.parse import unquote_to_bytes
 
 from attrs import evolve, field, frozen
 
-from buddyproxy.errors import SecurityError
+from buddyproxy.errors import NO_MAPPING, SecurityError, UnknownMapping
 from buddyproxy.message import Headers, Request
 
 _REFUSAL = "this proxy needs its key, and the request has none that is valid"
@@ -44,9 +44,9 @@ class Admitted:
     mappings: frozenset[str] | None = None
 
     def check(self, mapping: str) -> None:
-        """Raise `SecurityError` unless the caller's key is for `mapping`."""
+        """Raise `UnknownMapping` unless the caller's key is for `mapping`: others it need not know of."""
         if self.mappings is not None and mapping not in self.mappings:
-            raise SecurityError("this key is not for that mapping")
+            raise UnknownMapping(NO_MAPPING)
 
 
 @frozen
@@ -60,9 +60,11 @@ class Gate:
 
     def admit(self, request: Request) -> Admitted:
         """Return `request` without its key. Raises `SecurityError` where a key is needed and none is right."""
-        if not self.keys:
-            return Admitted(evolve(request, headers=request.headers.without({self.header.lower()})))
+        if not self.keys and self.header not in request.headers and self.parameter not in request.target:
+            return Admitted(request)
         shown, stripped = self._strip(request)
+        if not self.keys:
+            return Admitted(stripped)
         found = [(key, secret, prefix) for secret, prefix in shown for key in self._matching(secret)]
         if not found:
             raise SecurityError(_REFUSAL)

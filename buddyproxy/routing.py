@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import urlsplit
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buddyproxy.config import DomainMapping
-from buddyproxy.errors import BadRequest, UnknownMapping
+from buddyproxy.errors import NO_MAPPING, BadRequest, UnknownMapping
 from buddyproxy.message import DEFAULT_PORTS, Origin
 
 # The beginning of an http(s) URI without user information (RFC 3986, 3.2), as far as it can be a mapped origin's.
@@ -45,7 +45,7 @@ class Route:
 
     name: str
     base: Base
-    target: bytes
+    target: bytes = field(repr=False)
     """The exact request-target for the origin."""
 
     @property
@@ -79,7 +79,7 @@ class RoutingTable:
         segment, rest = _split(target)
         name = segment.decode("latin-1")
         if name not in self.bases:
-            raise UnknownMapping("no mapping has the name this path begins with")
+            raise UnknownMapping(NO_MAPPING)
         base = self.bases[name]
         # A mapping without a path behind it is its base itself: /openai asks for /v1, /openai/ for /v1/.
         origin_form = base.path + rest

@@ -4,7 +4,7 @@
 that mapping together. At the bottom of the layers: nothing here knows what the settings are for.
 """
 
-from buddyproxy.config.files import FILE_NAME, check_files, default_cache_path, discover, load, merge
+from buddyproxy.config.files import FILE_NAME, check_files, default_cache_path, discover, load, merge, read_key
 from buddyproxy.config.force import NOT_YET_IN_FORCE, not_in_force
 from buddyproxy.config.quantities import parse_duration, parse_size
 from buddyproxy.config.schema import (
@@ -53,4 +53,5 @@ __all__ = [
     "not_in_force",
     "parse_duration",
     "parse_size",
+    "read_key",
 ]

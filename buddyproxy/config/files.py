@@ -86,6 +86,14 @@ def check_files(config: Config) -> list[Problem]:
     ]
 
 
+def read_key(file: str) -> str:
+    """Return the secure key in `file`, white space around it left out.
+
+    Raises OSError where it cannot be read, ValueError where it holds none that will do.
+    """
+    return values.secret_key(Path(file).read_text(encoding="utf-8").strip())
+
+
 def _files(config: Config) -> Iterator[tuple[str, str | None]]:
     yield "security.secure_key_file", config.security.secure_key_file
     if config.origin is not None:

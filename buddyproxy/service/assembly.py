@@ -8,7 +8,7 @@ from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReac
 from twisted.web.resource import IResource, Resource
 
 from buddyproxy.cache.policy import policy_of
-from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings
+from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings, read_key
 from buddyproxy.exchange import Exchange
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import KEY_POSITIONS, Gate, Key
@@ -50,6 +50,7 @@ class Assembly:
     """What the configuration in force is made into."""
 
     config: Config
+    gate: Gate
     storage: Storage
     upstream: Upstream
     metrics: Metrics
@@ -59,9 +60,8 @@ class Assembly:
         """Return the resource tree."""
         mappings = self.config.mappings
         at_root = ORIGIN if self.config.origin else None
-        gate = gate_of(self.config.security)
         proxied = Proxied(
-            gate,
+            self.gate,
             RoutingTable.build(mappings, at_root),
             {name: self._passage(name, mapping) for name, mapping in mappings.items()},
             self.metrics,
@@ -70,8 +70,8 @@ class Assembly:
         pages: dict[str, IResource] = {path: admin_resource() for path in admin_paths(self.config)}
         if not at_root:
             # Where a key is needed, the page at / tells a stranger nothing.
-            shown = {} if gate.keys else {name: mapping.upstream for name, mapping in mappings.items()}
-            pages["/"] = landing_page(shown, locked=bool(gate.keys))
+            shown = {} if self.gate.keys else {name: mapping.upstream for name, mapping in mappings.items()}
+            pages["/"] = landing_page(shown, locked=bool(self.gate.keys))
         return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
@@ -98,10 +98,10 @@ def admin_paths(config: Config) -> list[str]:
 
 
 def gate_of(settings: SecuritySettings) -> Gate:
-    """Return the gate. Raises OSError where the key's file cannot be read."""
+    """Return the gate. Raises OSError or ValueError where the key's file has changed since it was checked."""
     secrets = [settings.secure_key] if settings.secure_key else []
     if settings.secure_key_file:
-        secrets.append(Path(settings.secure_key_file).read_text(encoding="utf-8").strip())
+        secrets.append(read_key(settings.secure_key_file))
     keys = [Key.of(secret) for secret in secrets]
     keys += [Key.of(named.key, named.mappings) for named in settings.keys.values()]
     return Gate(
