@@ -182,8 +182,24 @@ class EndToEndTests(ProcessTestCase):
             if signals == 2:
                 program.signal("TERM")
             self.assertEqual(await program.exit_code(), 0, program.said)
-            self.assertIn("1 request(s) in progress broken off", program.said)
+            self.assertIn("1 connection(s) broken off", program.said)
             self.assertNotEqual(await slow.exit_code(), 0)
+
+    async def test_terminated_with_an_answer_unsent(self) -> None:
+        """What a slow reader has not taken yet is sent before the end."""
+        (self.directory / "large").write_bytes(b"x" * 8_000_000)
+        files = self.run_(python("-m", "http.server", "--bind", "127.0.0.1", "0", directory=self.directory))
+        await files.wait_for("Serving HTTP on")
+        port = files.said.partition(" port ")[2].split()[0]
+        self.configure(1, domain_mappings={"files": {"upstream": f"http://127.0.0.1:{port}"}})
+        program, url = await self.serving()
+        self.assertEqual(await self.curling("-o", "/dev/null", f"{url}/files/large").exit_code(), 0)
+        taken = self.directory / "taken"
+        slow = self.curling("--limit-rate", "4M", "-o", str(taken), f"{url}/files/large")
+        await program.wait_for("200 hit")
+        program.signal("TERM")
+        self.assertEqual(await program.exit_code(), 0, program.said)
+        self.assertEqual((await slow.exit_code(), taken.stat().st_size), (0, 8_000_000))
 
     async def test_interrupted(self) -> None:
         """Ctrl-C ends it in good order too, by the signal, as a shell expects."""

@@ -6,6 +6,7 @@ from typing import Any
 
 from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.defer import Deferred
+from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import IListeningPort
 from twisted.internet.testing import MemoryReactorClock
 from twisted.python.failure import Failure
@@ -19,6 +20,7 @@ from buddyproxy.service import ProxyService, StartUpError
 from buddyproxy.service.assembly import gate_of
 from buddyproxy.service.listening import Address, addresses_of, reaches_out, url_of
 from buddyproxy.storage.memory import MemoryStorage
+from tests.support.memory import Connection, parse, spell
 
 KEY = "correct-horse-battery-staple"
 
@@ -162,6 +164,70 @@ class ServiceTests(SynchronousTestCase):
         self.successResultOf(service.stopService())
         service.startService()
         self.assertEqual(len(self.reactor.tcpServers), 2)
+        self.successResultOf(service.stopService())
+
+    def connection(self, service: ProxyService) -> Connection:
+        """Return a caller's connection to a service."""
+        return Connection(service._site)
+
+    def test_serves_again_after_a_stop(self) -> None:
+        """Idle connections are closed by a stop; a service started again serves on connections that stay open."""
+        service = self.service()
+        service.startService()
+        idle = self.connection(service)
+        self.successResultOf(service.stopService())
+        self.assertFalse(idle.transport.connected)
+        service.startService()
+        service._site.startFactory()
+        again = self.connection(service)
+        again.send(spell("GET", "/"))
+        self.assertIsNone(parse(again.received)["Connection"])
+        again.leave()
+        self.successResultOf(service.stopService())
+        service._site.stopFactory()
+
+    def test_stopped_twice(self) -> None:
+        """Everybody who asks for the end hears of it."""
+        service = self.service()
+        service.startService()
+        connection = self.connection(service)
+        connection.send(b"POST /nope HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\n12")
+        waiting = [service.stopService(), service.stopService()]
+        for stopping in waiting:
+            self.assertNoResult(stopping)
+        connection.send(b"345")
+        for stopping in waiting:
+            self.successResultOf(stopping)
+        self.assertEqual(parse(connection.received)["Connection"], "close")
+
+    def test_key_file_that_will_not_do(self) -> None:
+        """An empty key would open the gate to everybody: a key file is held to what a key is held to."""
+        with TemporaryDirectory() as directory:
+            file = Path(directory, "key")
+            for content in (b"", b"\n", b"short", b"\xff" * 20, b"with white space in it"):
+                file.write_bytes(content)
+                with self.assertRaises(ConfigurationError) as caught:
+                    self.service(security={"secure_key_file": str(file)})
+                [problem] = caught.exception.problems
+                self.assertEqual(problem.path, "security.secure_key_file")
+                self.assertNotIn("short", problem.message)
+
+    def test_second_port_that_is_taken(self) -> None:
+        """Where one port cannot be opened none is left open, and another try begins anew."""
+        service = self.service(server={"endpoints": ["tcp:1", "tcp:2"], "allow_open": True})
+        listen, refused = self.reactor.listenTCP, [2]
+
+        def listen_or_not(port: int, *arguments: Any, **options: Any) -> Any:
+            if port in refused:
+                raise CannotListenError("127.0.0.1", port, OSError(98, "Address already in use"))
+            return listen(port, *arguments, **options)
+
+        self.reactor.listenTCP = listen_or_not
+        self.assertRaises(StartUpError, service.startService)
+        self.assertEqual(service.urls, [])
+        refused.clear()
+        service.startService()
+        self.assertEqual(len(service.urls), 2)
         self.successResultOf(service.stopService())
 
     def test_stopped_before_it_served(self) -> None:

@@ -14,7 +14,7 @@ from buddyproxy import __version__
 from buddyproxy.config import Config, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError
 from buddyproxy.metrics import Metrics
-from buddyproxy.service.assembly import Assembly, Reactor, open_storage
+from buddyproxy.service.assembly import Assembly, Reactor, gate_of, open_storage
 from buddyproxy.service.checks import check
 from buddyproxy.service.listening import Address, addresses_of, has_key, reaches_out, url_of
 from buddyproxy.service.logs import RotatedLog, logs_requests
@@ -88,12 +88,11 @@ class ProxyService(Service):
     def hurry(self) -> None:
         """Wait no longer: break off the requests in progress."""
         if aborted := self._site.abort():
-            _log.warn("{count} request(s) in progress broken off", count=aborted)
+            _log.warn("{count} connection(s) broken off", count=aborted)
 
     def _listen(self) -> None:
         if self._listening:
             return
-        self._listening = True
         for address in addresses_of(self._config):
             opening = address.endpoint(self._reactor).listen(self._site)
             opening.addCallbacks(self._opened, self._not_opened, callbackArgs=(address,), errbackArgs=(address,))
@@ -101,7 +100,9 @@ class ProxyService(Service):
             # Those that come with Twisted open at once; one that takes its time can only end what has begun.
             opening.addErrback(refusals.append if opening.called else self._failed_late)
             for refusal in refusals:
+                self._close_ports()
                 refusal.raiseException()
+        self._listening = True
 
     def _opened(self, port: IListeningPort, address: Address) -> None:
         self._ports.append((port, address))
@@ -120,21 +121,24 @@ class ProxyService(Service):
 
     def _open(self) -> _Running:
         try:
+            gate = gate_of(self._config.security)
             log_file = RotatedLog(self._config.logging) if self._config.logging.enable_file else None
             storage = open_storage(self._config.cache, self._reactor)
-        except (OSError, CacheError) as error:
+        except (OSError, ValueError, CacheError) as error:
+            self._close_ports()
             raise StartUpError(str(error)) from error
         if log_file is not None:
             globalLogPublisher.addObserver(log_file)
         upstream = Upstream(self._reactor)
-        assembly = Assembly(self._config, storage, upstream, self.metrics, self._reactor)
-        self._site.resource = assembly.resource()
+        self._site.resource = Assembly(self._config, gate, storage, upstream, self.metrics, self._reactor).resource()
         cleaning = LoopingCall(lambda: Deferred.fromCoroutine(self._clean(storage)))
         cleaning.clock = self._reactor
         cleaning.start(self._config.cache.cleanup_interval_hours * 3600)
         return _Running(storage, upstream, cleaning, log_file)
 
     def _announce(self) -> None:
+        if not self._ports:
+            return  # stopped before the reactor ran
         _log.info("buddyproxy {version} listens on {urls}", version=__version__, urls=", ".join(self.urls))
         mappings = self._config.mappings
         for name, mapping in mappings.items():
@@ -159,9 +163,7 @@ class ProxyService(Service):
                 _log.info("{count} stored response(s) removed that had expired", count=removed)
 
     async def _stop(self) -> None:
-        ports, self._ports = self._ports, []
-        self._listening = False
-        await gatherResults([maybeDeferred(port.stopListening) for port, _ in ports])
+        await self._close_ports()
         await self._drain()
         running, self._running = self._running, None
         if running is None:
@@ -173,11 +175,15 @@ class ProxyService(Service):
             globalLogPublisher.removeObserver(running.log_file)
             running.log_file.close()
 
+    def _close_ports(self) -> "Deferred[list[object]]":
+        ports, self._ports, self._listening = self._ports, [], False
+        return gatherResults([maybeDeferred(port.stopListening) for port, _ in ports])
+
     async def _drain(self) -> None:
+        seconds = self._config.server.shutdown_timeout
         if count := self._site.in_progress:
-            seconds = self._config.server.shutdown_timeout
             _log.info("waiting up to {seconds:g} s for {count} request(s) in progress", seconds=seconds, count=count)
-            timer = self._reactor.callLater(seconds, self.hurry)
-            await self._site.drain()
-            if timer.active():
-                timer.cancel()
+        timer = self._reactor.callLater(seconds, self.hurry)
+        await self._site.drain()
+        if timer.active():
+            timer.cancel()

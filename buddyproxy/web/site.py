@@ -1,13 +1,14 @@
 """The server side of HTTP, made fit for a proxy.
 
 twisted.web's `Site` and `Request`, less what they add to a response of their own accord, plus a bound on request
-content and the count of requests in progress that an orderly end waits for.
+content and the set of open connections that an orderly end waits for.
 """
 
 from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
+from twisted.internet.protocol import connectionDone
 from twisted.python.failure import Failure
 from twisted.web.http import HTTPChannel
 from twisted.web.resource import IResource
@@ -23,7 +24,7 @@ class ProxyRequest(ServerRequest):
     """A request whose response has the fields we give it and no others, and whose content is bounded."""
 
     defaultContentType = None
-    channel: HTTPChannel
+    channel: "ProxyChannel"
     site: "ProxySite"
     _refused = False
     _received = 0
@@ -63,8 +64,7 @@ class ProxyRequest(ServerRequest):
 
     @property
     def _serving(self) -> "ProxySite":
-        site: ProxySite = self.channel.site  # type: ignore[attr-defined] # Site.buildProtocol sets it
-        return site
+        return self.channel.site
 
     @property
     def _limit(self) -> int:
@@ -82,10 +82,28 @@ class ProxyRequest(ServerRequest):
         site.metrics.observe(Outcome(b"-", "-", b"-", status_of(error), error.code, 0.0))
 
 
+class ProxyChannel(HTTPChannel):
+    """A caller's connection, of which the site knows as long as it is open."""
+
+    site: "ProxySite"
+    factory: "ProxySite"
+
+    def connectionMade(self) -> None:
+        """Begin."""
+        super().connectionMade()
+        self.site.opened(self)
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        """End: all that was to be sent is sent by now, or never will be."""
+        super().connectionLost(reason)
+        self.site.closed(self)
+
+
 class ProxySite(Site):
-    """Serves a resource tree, and knows the requests in progress."""
+    """Serves a resource tree, and knows the connections that are open."""
 
     requestFactory = ProxyRequest
+    protocol = ProxyChannel  # type: ignore[assignment] # Twisted's own wraps HTTP/1.1 and HTTP/2 in one
     noisy = False
 
     def __init__(self, resource: IResource, metrics: Metrics, reactor: IReactorTime, max_request_body: int) -> None:
@@ -93,51 +111,67 @@ class ProxySite(Site):
         self.metrics = metrics
         self.max_request_body = max_request_body
         """The largest request content taken, in bytes."""
-        self._in_progress: set[ProxyRequest] = set()
-        self._idle: Deferred[None] | None = None
+        self._open: set[ProxyChannel] = set()
+        self._waiting: list[Deferred[None]] = []
         self._draining = False
 
     def log(self, request: Any) -> None:
         """Write no access log: it would hold whole URIs. `metrics.py` writes the line of each request."""
 
+    def acceptableProtocols(self) -> list[bytes]:
+        """Offer HTTP/1.1 alone by ALPN: nothing here has been made for the frames of HTTP/2 yet."""
+        return [b"http/1.1"]
+
+    def startFactory(self) -> None:
+        """Serve, also after a `drain`."""
+        super().startFactory()
+        self._draining = False
+
     @property
     def in_progress(self) -> int:
-        """How many requests have been received and not yet answered to the end."""
-        return len(self._in_progress)
+        """How many requests are being received or answered."""
+        return sum(bool(channel.requests) for channel in self._open)
 
     def begin(self, request: ProxyRequest) -> None:
-        """Take note of a request that has been received and is to be answered."""
-        self._in_progress.add(request)
-        request.notifyFinish().addBoth(self._end, request)
+        """Take note of a request that is to be answered."""
         if self._draining:
             _close_after(request)
 
     def drain(self) -> "Deferred[None]":
-        """Return a Deferred that fires once no request is in progress; connections close after their responses."""
+        """Return a Deferred that fires once no connection is open; each is closed after what it is about."""
         self._draining = True
-        for request in self._in_progress:
-            _close_after(request)
-        idle: Deferred[None] = Deferred()
-        self._idle = idle
-        self._check_idle()
-        return idle
+        waiting: Deferred[None] = Deferred()
+        self._waiting.append(waiting)
+        for channel in list(self._open):
+            if channel.requests:
+                _close_after(channel.requests[0])
+            else:
+                channel.loseConnection()
+        self._tell()
+        return waiting
 
     def abort(self) -> int:
-        """Break off every request in progress; return how many there were."""
-        requests = list(self._in_progress)
-        for request in requests:
-            transport: Any = request.transport
+        """Break off every connection; return how many there were."""
+        channels = list(self._open)
+        for channel in channels:
+            transport: Any = channel.transport
             transport.abortConnection()
-        return len(requests)
+        return len(channels)
 
-    def _end(self, result: Failure | None, request: ProxyRequest) -> None:
-        self._in_progress.discard(request)
-        self._check_idle()
+    def opened(self, channel: ProxyChannel) -> None:
+        """Take note of a new connection."""
+        self._open.add(channel)
 
-    def _check_idle(self) -> None:
-        if self._idle is not None and not self._in_progress:
-            idle, self._idle = self._idle, None
-            idle.callback(None)
+    def closed(self, channel: ProxyChannel) -> None:
+        """Take note that a connection is closed."""
+        self._open.discard(channel)
+        self._tell()
+
+    def _tell(self) -> None:
+        if not self._open:
+            waiting, self._waiting = self._waiting, []
+            for deferred in waiting:
+                deferred.callback(None)
 
 
 def _close_after(request: ProxyRequest) -> None:

@@ -19,7 +19,7 @@ from zope.interface import implementer
 
 from buddyproxy.config import Config
 from buddyproxy.metrics import Metrics, Outcome
-from buddyproxy.service.assembly import Assembly
+from buddyproxy.service.assembly import Assembly, gate_of
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.upstream import Upstream
@@ -128,11 +128,22 @@ class CountedMetrics(Metrics):
         super().observe(outcome)
 
 
+class _Caller(StringTransportWithDisconnection):
+    """A caller's transport, which knows how it was closed."""
+
+    aborted = False
+
+    def abortConnection(self) -> None:
+        """Cut the connection."""
+        self.aborted = True
+        self.loseConnection()
+
+
 class Connection:
     """A caller's connection to the proxy."""
 
     def __init__(self, site: ProxySite) -> None:
-        self.transport = StringTransportWithDisconnection(peerAddress=CALLER)
+        self.transport = _Caller(peerAddress=CALLER)
         self.protocol: Any = site.buildProtocol(CALLER)
         self.transport.protocol = self.protocol
         self.protocol.makeConnection(self.transport)
@@ -166,7 +177,8 @@ class MemoryProxy:
         self.storage = storage or MemoryStorage(2**20, 1000)
         self.metrics = CountedMetrics()
         upstream = Upstream(self.clock, endpoint_for=lambda origin: self.endpoint)
-        assembly = Assembly(self.config, self.storage, upstream, self.metrics, self.clock)
+        gate = gate_of(self.config.security)
+        assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock)
         limit = self.config.server.max_request_body
         self.site = ProxySite(assembly.resource(), self.metrics, self.clock, limit)
 
