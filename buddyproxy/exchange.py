@@ -5,13 +5,16 @@ caller's connection nor the origin's.
 """
 
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Protocol, assert_never
+from weakref import WeakSet, WeakValueDictionary
 
-from attrs import evolve, frozen
+from attrs import define, evolve, field, frozen
 from twisted.logger import Logger
 
 from buddyproxy.cache.choose import CONDITIONAL, Forward, GatewayTimeout, Reuse, Validate, choose
 from buddyproxy.cache.conclude import Arrival, Freshen, Refetch, Relay, Store, conclude, invalidates
+from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.key import primary_key
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.status import CacheStatus, Reason
@@ -54,12 +57,63 @@ class Failed:
     status: CacheStatus
 
 
+class _Rivals:
+    """The questions under way about one URI."""
+
+    def __init__(self) -> None:
+        self.claims: WeakSet[_Claim] = WeakSet()
+
+
+@define(eq=False)
+class _Claim:
+    """A question's right to have its answer stored; it lasts as long as somebody holds it."""
+
+    rivals: _Rivals
+    key: bytes
+    number: int
+    valid: bool = True
+
+
+class _Claims:
+    """Who may store what, so that no answer outlives what came after it.
+
+    An answer may be on its way for long. Meanwhile a change of its resource may have been seen, or an answer to a later
+    question stored: then what it says is old news, and not to be kept.
+    """
+
+    def __init__(self) -> None:
+        # A claim holds its rivals, and they are found as long as there is one: nothing to clean up.
+        self._by_uri: WeakValueDictionary[bytes, _Rivals] = WeakValueDictionary()
+        self._numbers = count()
+
+    def put(self, uri: bytes, key: bytes) -> _Claim:
+        """Return the claim of a question that is asked now."""
+        rivals = self._by_uri.setdefault(uri, _Rivals())
+        claim = _Claim(rivals, key, next(self._numbers))
+        rivals.claims.add(claim)
+        return claim
+
+    def void(self, uri: bytes) -> None:
+        """Let nothing be stored that was asked about `uri` before now."""
+        rivals = self._by_uri.get(uri)
+        for claim in rivals.claims if rivals is not None else ():
+            claim.valid = False
+
+    def fulfil(self, claim: _Claim) -> bool:
+        """Return whether the answer may be stored; if so, none to an earlier question of the same key may."""
+        if claim.valid:
+            for rival in claim.rivals.claims:
+                if rival.key == claim.key and rival.number < claim.number:
+                    rival.valid = False
+        return claim.valid
+
+
 @frozen
 class _Question:
     """A request to be forwarded, with all that its answer will be judged by."""
 
     request: Request
-    uri: bytes
+    uri: bytes = field(repr=False)
     key: bytes
     reason: Reason
     validated: StoredResponse | None = None
@@ -80,6 +134,7 @@ class Exchange:
         self._storage = storage
         self._send = send
         self._clock = clock
+        self._claims = _Claims()
 
     async def respond(self, request: Request, uri: bytes) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`."""
@@ -110,36 +165,53 @@ class Exchange:
 
     async def _forward(self, question: _Question) -> Answer | Failed:
         sent = self._clock.seconds()
+        claim = self._claims.put(question.uri, question.key)
         try:
             incoming = await self._send(question.outgoing())
         except ProxyError as error:
             return Failed(error, CacheStatus(fwd=question.reason, detail=error.code))
-        arrival = Arrival(
+        try:
+            arrival = self._arrival(question, sent, incoming.response)
+            if invalidates(arrival.request, arrival.response, self._policy):
+                self._claims.void(arrival.uri)
+                self._storage.invalidate(self._policy.mapping, arrival.uri)
+            return await self._conclude(question, arrival, incoming, claim)
+        except BaseException:
+            incoming.abort()
+            raise
+
+    def _arrival(self, question: _Question, sent: float, response: Response) -> Arrival:
+        now = self._clock.seconds()
+        headers = response.headers.end_to_end()
+        if b"date" not in headers:
+            # RFC 9110, 6.6.1: a recipient with a clock adds it.
+            headers = headers.adding((b"Date", format_date(now)))
+        return Arrival(
             request=question.request,
             uri=question.uri,
             key=question.key,
-            response=evolve(incoming.response, headers=incoming.response.headers.end_to_end()),
+            response=evolve(response, headers=headers),
             request_time=sent,
-            response_time=self._clock.seconds(),
-            framed=_framed(incoming.response),
+            response_time=now,
+            framed=_framed(response),
         )
-        if invalidates(arrival.request, arrival.response, self._policy):
-            self._storage.invalidate(self._policy.mapping, arrival.uri)
-        return await self._conclude(question, arrival, incoming)
 
-    async def _conclude(self, question: _Question, arrival: Arrival, incoming: Incoming) -> Answer | Failed:
+    async def _conclude(
+        self, question: _Question, arrival: Arrival, incoming: Incoming, claim: _Claim
+    ) -> Answer | Failed:
         status = CacheStatus(fwd=question.reason, fwd_status=arrival.response.status)
         match conclude(arrival, question.validated, self._policy):
             case Freshen(stored):
                 incoming.abort()
-                self._storage.store(stored)
+                if self._claims.fulfil(claim):
+                    self._storage.store(stored)
                 ttl = int(stored.expires - arrival.response_time)
-                return Answer(stored.response, stored.body, evolve(status, ttl=ttl, stored=True))
+                return Answer(_with_cookies(stored, arrival), stored.body, evolve(status, ttl=ttl, stored=claim.valid))
             case Refetch():
                 incoming.abort()
                 return await self._forward(evolve(question, validated=None, conditions=()))
             case Store(draft):
-                flight = Flight(incoming, lambda body: self._keep(draft, body), self._policy.max_size)
+                flight = Flight(incoming, lambda body: self._keep(claim, draft, body), self._policy.max_size)
                 ttl = int(draft.expires - arrival.response_time)
                 return Answer(arrival.response, flight, evolve(status, ttl=ttl, stored=True))
             case Relay(reason):
@@ -147,9 +219,15 @@ class Exchange:
             case unreachable:
                 assert_never(unreachable)
 
-    def _keep(self, draft: StoredResponse, body: bytes) -> None:
-        if len(body) >= self._policy.min_size:
+    def _keep(self, claim: _Claim, draft: StoredResponse, body: bytes) -> None:
+        if len(body) >= self._policy.min_size and self._claims.fulfil(claim):
             self._storage.store(evolve(draft, body=body))
+
+
+def _with_cookies(stored: StoredResponse, arrival: Arrival) -> Response:
+    """Return the head of a confirmed response, and the cookies that came with the confirmation."""
+    cookies = tuple((b"Set-Cookie", value) for value in arrival.response.headers.get_all(b"set-cookie"))
+    return evolve(stored.response, headers=stored.headers.replacing(*cookies)) if cookies else stored.response
 
 
 def _framed(response: Response) -> bool:

@@ -1,6 +1,6 @@
 """The second decision: what becomes of the origin's answer (RFC 9111, 3 and 4.3)."""
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from buddyproxy.cache.choose import conditions
 from buddyproxy.cache.directives import CacheControl, cache_control, request_cache_control
@@ -12,6 +12,10 @@ from buddyproxy.message import Headers, Request, Response
 
 # How long a stale response that can be validated is kept, in seconds: a 304 is cheaper than the content.
 KEEP_STALE = 86400.0
+
+# What these say holds for the request that got them, not for the resource: a part of it, a condition or expectation
+# that failed, fields that were too large (RFC 9110, 15; RFC 6585, 5).
+_OF_THE_REQUEST = frozenset({206, 304, 412, 416, 417, 431})
 
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
 _NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
@@ -26,7 +30,7 @@ class Arrival:
 
     request: Request
     """As the caller made it: without the conditions of a validation."""
-    uri: bytes
+    uri: bytes = field(repr=False)
     key: bytes
     response: Response
     request_time: float
@@ -134,14 +138,16 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
     if not arrival.framed:
         # RFC 9111, 3.3: whether such content is whole, nobody can tell.
         return "unframed"
-    if _declared_length(response.headers) > policy.max_size:
+    length = _declared_length(response.headers)
+    if length is not None and length > policy.max_size:
         return "too-large"
+    if length is not None and length < policy.min_size:
+        return "too-small"
     return _freshness_refusal(arrival, directives, policy)
 
 
 def _status_refusal(status: int, policy: Policy) -> str | None:
-    # 206 holds a part only; 304 tells of a response the caller holds, not we.
-    if status < 200 or status in (206, 304):
+    if status < 200 or status in _OF_THE_REQUEST:
         return "status"
     if status >= 400 and not policy.store_errors and status not in policy.error_ttl:
         return "error"
@@ -173,10 +179,10 @@ def _freshness_refusal(arrival: Arrival, directives: CacheControl, policy: Polic
     return "stale" if stale and not validator else None
 
 
-def _declared_length(headers: Headers) -> int:
-    value = headers.get(b"content-length") or b"0"
+def _declared_length(headers: Headers) -> int | None:
+    value = headers.get(b"content-length") or b""
     # Nineteen digits already exceed any size: never convert thousands of them.
-    return int(value[:19]) if value.isdigit() else 0
+    return int(value[:19]) if value.isdigit() else None
 
 
 def _confirms(response: Response, validated: StoredResponse) -> bool:

@@ -3,6 +3,7 @@
 import re
 from calendar import timegm
 from datetime import UTC, datetime
+from email.utils import formatdate
 from typing import Final
 
 _MONTHS: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
@@ -30,6 +31,11 @@ def parse_date(value: bytes | None, now: float) -> float | None:
         if match := form.fullmatch(value.strip(b" \t").lower()):
             return _seconds(match, now)
     return None
+
+
+def format_date(seconds: float) -> bytes:
+    """Return `seconds` since the epoch as an IMF-fixdate."""
+    return formatdate(seconds, usegmt=True).encode("ascii")
 
 
 def _seconds(match: re.Match[bytes], now: float) -> float | None:

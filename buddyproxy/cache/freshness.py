@@ -15,9 +15,6 @@ HEURISTICALLY_CACHEABLE: Final = frozenset({200, 203, 204, 300, 301, 308, 404, 4
 HEURISTIC_FRACTION: Final = 0.1
 HEURISTIC_LIMIT: Final = 86400.0
 
-# What an error without freshness information gets where errors are stored on purpose but no time is named.
-ERROR_LIFETIME: Final = 60.0
-
 
 def freshness_lifetime(response: Response, policy: Policy, response_time: float) -> float | None:
     """Return the freshness lifetime in seconds, None where neither the response nor the policy gives it one."""
@@ -28,8 +25,10 @@ def freshness_lifetime(response: Response, policy: Policy, response_time: float)
         return explicit
     if response.status in policy.error_ttl:
         return policy.error_ttl[response.status]
-    if policy.default_ttl is not None:
-        return _default(response, policy.default_ttl)
+    if response.status >= 400 and policy.error_lifetime is not None:
+        return policy.error_lifetime
+    if policy.default_ttl is not None and response.status < 400:
+        return policy.default_ttl if response.status in HEURISTICALLY_CACHEABLE else None
     return _heuristic(response, response_time)
 
 
@@ -68,12 +67,6 @@ def _until(expires: list[bytes], headers: Headers, response_time: float) -> floa
     if len(known) < len(moments):
         return 0.0
     return min(max(0.0, min(known) - _date(headers, response_time)), LONGEST)
-
-
-def _default(response: Response, default_ttl: float) -> float | None:
-    if response.status >= 400:
-        return min(ERROR_LIFETIME, default_ttl)
-    return default_ttl if response.status in HEURISTICALLY_CACHEABLE else None
 
 
 def _heuristic(response: Response, response_time: float) -> float | None:

@@ -6,7 +6,7 @@ The key is SHA-256 over length-prefixed fields, so that no two different lists o
 method, target URI, credential partition, content. Nothing a caller sends can move a byte from one field to another.
 
 The credential partition is an HMAC, under a secret kept with the store, over the credential fields: two callers with
-different credentials never share a stored response, and the store holds nothing to log in with.
+different credentials never share a stored response, and the key gives nothing away to log in with.
 
 The content counts whole. JSON is brought to one form first (object members sorted, no white space, strings spelled one
 way, numbers as written), because clients order members as they like; anything that is not clean JSON counts byte for
@@ -27,7 +27,8 @@ from buddyproxy.message import Headers, Request
 def primary_key(request: Request, uri: bytes, policy: Policy, secret: bytes) -> bytes:
     """Return the 32 bytes under which the response to `request` for the target URI `uri` is stored."""
     method = b"GET" if request.method == b"HEAD" else request.method
-    partition = credential_partition(request.headers, policy.credentials, secret) if policy.partition else b""
+    # What was stored for all must not be found by the one who has no credentials once callers are kept apart.
+    partition = credential_partition(request.headers, policy.credentials, secret) if policy.partition else b"shared"
     return _digest((policy.mapping.encode(), method, uri, partition, *_content(request)))
 
 

@@ -33,6 +33,21 @@ CREDENTIALS: Final = frozenset(
 """Request fields that say who is asking, in lower case; a mapping's `credentials` adds to them."""
 
 
+IMPLIED: Final = frozenset(
+    {
+        b"accept",
+        b"anthropic-beta",
+        b"anthropic-version",
+        b"openai-beta",
+        b"x-http-method-override",
+        b"x-method-override",
+    }
+)
+"""Request fields that decide what common APIs answer although their answers seldom name them in Vary."""
+
+ERROR_LIFETIME: Final = 60.0
+"""What an error gets, in seconds, where errors are stored on purpose and neither it nor `error_ttl` names a time."""
+
 BUDDY_TTL: Final = 7 * 86400.0
 """Freshness lifetime in buddy mode, in seconds, where neither the origin nor the configuration names one."""
 
@@ -57,6 +72,10 @@ class Policy:
     """Whether statuses from 400 are stored at all; those in `error_ttl` always are."""
     error_ttl: Mapping[int, float] = field(factory=dict)
     """Freshness lifetime by status, for responses from 400 that say nothing of it."""
+    error_lifetime: float | None = None
+    """Freshness lifetime of the others from 400 that say nothing of it; None: heuristic only."""
+    implied: frozenset[bytes] = frozenset()
+    """Request fields that select a response even where it does not say so by Vary, in lower case."""
     override_origin: bool = False
     """Whether `default_ttl` stands in for what the origin says about caching."""
     min_size: int = 0
@@ -85,6 +104,8 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         keep_set_cookie=not buddy,
         store_errors=cache.cache_error_responses or not buddy,
         error_ttl=cache.error_ttl,
+        error_lifetime=ERROR_LIFETIME if cache.cache_error_responses else None,
+        implied=IMPLIED if buddy else frozenset(),
         override_origin=mapping.override_origin,
         min_size=cache.min_cache_response_size,
         max_size=cache.max_cache_response_size,

@@ -25,7 +25,7 @@ class StoredResponse:
     mapping: str
     """The name of the mapping it came through."""
     method: bytes
-    uri: bytes
+    uri: bytes = field(repr=False)
     """The absolute target URI at the origin: what people purge by."""
     response: Response
     """Status and end-to-end fields, without those that must not be stored (RFC 9111, 3.1)."""

@@ -9,12 +9,12 @@ from buddyproxy.message import Headers, Request, Response
 
 def selecting_fields(request: Request, response: Response, policy: Policy) -> Selecting | None:
     """Return what of `request` selected `response`; None where it may never be selected again (`Vary: *`)."""
-    names = set(response.headers.members(b"vary"))
+    names = policy.implied.union(response.headers.members(b"vary"))
     if b"*" in names:
         return None
     if _is_encoded(response.headers):
         # An encoded response that does not say it varies would otherwise reach callers who cannot decode it.
-        names.add(b"accept-encoding")
+        names |= {b"accept-encoding"}
     if policy.partition:
         # Already told apart by the key.
         names -= policy.credentials

@@ -191,7 +191,7 @@ class StoringTests(SynchronousTestCase):
     def test_errors_by_choice(self) -> None:
         """Errors are kept where all are, or where their status is named."""
         self._check(
-            evolve(BUDDY, store_errors=True),
+            evolve(BUDDY, store_errors=True, error_lifetime=60.0),
             (("all", [], 503, [], "stored"), ("no-store", [], 503, ["Cache-Control: no-store"], "no-store")),
         )
         named = evolve(BUDDY, error_ttl={404: 60.0, 410: 0.0})
@@ -203,6 +203,18 @@ class StoringTests(SynchronousTestCase):
                 ("not named", [], 400, [MINUTE], "error"),
             ),
         )
+
+    def test_what_holds_for_one_request_only(self) -> None:
+        """An answer to a condition, a range or an expectation says nothing of the resource, whatever it claims."""
+        for policy in (RFC9111, evolve(BUDDY, store_errors=True, error_lifetime=60.0)):
+            for status in (206, 304, 412, 416, 417, 431):
+                self._check(policy, ((str(status), [], status, [MINUTE], "status"),))
+
+    def test_sizes_that_are_said(self) -> None:
+        """What is said to be too large or too small is not stored."""
+        policy = evolve(RFC9111, min_size=10, max_size=20)
+        for length, expected in (("9", "too-small"), ("10", "stored"), ("20", "stored"), ("21", "too-large")):
+            self._check(policy, ((length, [], 200, [MINUTE, f"Content-Length: {length}"], expected),))
 
     def test_override(self) -> None:
         """`override_origin` ignores the origin's no-store, private and no-cache, and nothing else."""

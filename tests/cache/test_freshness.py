@@ -128,7 +128,7 @@ class LifetimeTests(SynchronousTestCase):
     def test_default(self) -> None:
         """In buddy mode, silence gives the default; what the origin says counts before it, and 0 is a word too."""
         minute = evolve(BUDDY, default_ttl=60.0)
-        short = evolve(BUDDY, default_ttl=5.0)
+        errors = evolve(BUDDY, error_lifetime=60.0)
         for case, policy, status, lines, expected in (
             ("silence", BUDDY, 200, [], 7 * DAY),
             ("silence, another default", minute, 200, [], 60),
@@ -142,9 +142,10 @@ class LifetimeTests(SynchronousTestCase):
             ("a redirect that does not", minute, 302, [], None),
             ("a redirect with a lifetime", minute, 302, ["Cache-Control: max-age=5"], 5),
             ("created", minute, 201, [], None),
-            ("an error", BUDDY, 404, [], 60),
-            ("an error, a short default", short, 404, [], 5),
-            ("an error of the server", BUDDY, 503, [], 60),
+            ("an error", BUDDY, 404, [], None),
+            ("an error where they are kept", errors, 404, [], 60),
+            ("an error of the server where they are kept", errors, 503, [], 60),
+            ("an error in the strict mode, with a default", evolve(RFC9111, default_ttl=60.0), 503, [], None),
             ("an error with a lifetime", BUDDY, 503, ["Cache-Control: max-age=5"], 5),
         ):
             self.assertEqual(freshness_lifetime(answer(*lines, status=status), policy, NOW), expected, case)

@@ -5,7 +5,7 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, Policy, policy_of
+from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, IMPLIED, Policy, policy_of
 from buddyproxy.config import Config
 from tests.support.values import BUDDY, RFC9111
 
@@ -43,6 +43,8 @@ class PolicyOfTests(SynchronousTestCase):
             ("keep_set_cookie", False, True),
             ("store_errors", False, True),
             ("error_ttl", {}, {}),
+            ("error_lifetime", None, None),
+            ("implied", IMPLIED, set()),
             ("credentials", CREDENTIALS, CREDENTIALS),
             ("min_size", 0, 0),
             ("max_size", 10 * 2**20, 10 * 2**20),
@@ -50,6 +52,7 @@ class PolicyOfTests(SynchronousTestCase):
             self.assertEqual(getattr(_policy({"mode": "buddy"}, {}), row), buddy, row)
             self.assertEqual(getattr(_policy({"mode": "rfc9111"}, {}), row), strict, row)
         self.assertEqual(BUDDY_TTL, 7 * 24 * 3600)
+        self.assertEqual(_policy({"cache_error_responses": True}, {}).error_lifetime, 60)
 
     def test_times(self) -> None:
         """The mapping's time goes before the section's, and that before the mode's; 0 is a time."""

@@ -12,7 +12,7 @@ from buddyproxy.cache.vary import selecting_fields, selects
 from buddyproxy.message import Headers, Request, Response
 from tests.support.values import BUDDY, RFC9111, answer, field_values, get, kept, properties
 
-SHARED = evolve(BUDDY, partition=False)
+SHARED = evolve(BUDDY, partition=False, implied=frozenset())
 
 _FIELDS = st.lists(
     st.tuples(
@@ -60,11 +60,18 @@ class SelectingFieldsTests(SynchronousTestCase):
         for case, lines, expected in cases:
             self.assertEqual(selecting_fields(get("Accept-Encoding: gzip"), answer(*lines), RFC9111), expected, case)
 
+    def test_implied(self) -> None:
+        """Fields that a policy implies select a response that names none."""
+        policy = evolve(RFC9111, implied=frozenset({b"accept"}))
+        self.assertEqual(selecting_fields(get("Accept: a/b"), answer(), policy), ((b"accept", b"a/b"),))
+        self.assertIsNone(selecting_fields(get(), answer("Vary: *"), policy))
+
     def test_credentials(self) -> None:
         """Credentials are told apart by the key where callers are kept apart, and stand as digests elsewhere."""
         asked = get("Authorization: Bearer hush", "Origin: o")
         response = answer("Vary: Authorization, Origin, X-Api-Key")
-        self.assertEqual(selecting_fields(asked, response, BUDDY), ((b"origin", b"o"),))
+        apart = evolve(BUDDY, implied=frozenset())
+        self.assertEqual(selecting_fields(asked, response, apart), ((b"origin", b"o"),))
         for policy in (SHARED, RFC9111):
             self.assertEqual(
                 selecting_fields(asked, response, policy),

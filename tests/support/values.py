@@ -5,7 +5,7 @@ from email.utils import formatdate
 from hypothesis import settings
 from hypothesis import strategies as st
 
-from buddyproxy.cache.policy import BUDDY_TTL, Policy
+from buddyproxy.cache.policy import BUDDY_TTL, IMPLIED, Policy
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.message import Headers, Request, Response
 
@@ -21,6 +21,7 @@ BUDDY = Policy(
     shared=False,
     keep_set_cookie=False,
     store_errors=False,
+    implied=IMPLIED,
 )
 
 properties = settings(derandomize=True, database=None, max_examples=200, deadline=None)
