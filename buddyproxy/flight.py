@@ -7,8 +7,12 @@ content came whole. It knows nothing of HTTP semantics: what to gather, and what
 from collections.abc import Callable
 from typing import Protocol
 
+from twisted.logger import Logger
+
 from buddyproxy.errors import UpstreamError
 from buddyproxy.upstream import Incoming
+
+_log = Logger(namespace="buddyproxy")
 
 Landed = Callable[[bytes], None]
 
@@ -73,9 +77,13 @@ class Flight:
 
     def ended(self, framed: bool) -> None:
         """Know that the origin is done (`upstream.Sink`); only what it framed is known to be whole (RFC 9112, 8)."""
-        if self._landed is not None and framed:
-            self._landed(b"".join(self._gathered))
+        landed, gathered = self._landed, self._gathered
         self._release()
+        if landed is not None and framed:
+            try:
+                landed(b"".join(gathered))
+            except Exception:  # noqa: BLE001 - whoever stores it must not keep the reader from its end
+                _log.failure("a response could not be stored, which is a defect in buddyproxy")
         if self._reader is not None:
             self._reader.finish()
 
@@ -88,4 +96,4 @@ class Flight:
     def _release(self) -> None:
         """Gather no more, and keep nothing of what was gathered."""
         self._landed = None
-        self._gathered.clear()
+        self._gathered = []

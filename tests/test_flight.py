@@ -106,6 +106,19 @@ class FlightTests(SynchronousTestCase):
         flight.failed(error)
         self.assertEqual(self.told, [b"one", error])
 
+    def test_store_that_fails(self) -> None:
+        """A store that raises keeps no reader from its end, and is reported."""
+        told: list[object] = []
+
+        def landed(body: bytes) -> None:
+            raise ZeroDivisionError
+
+        flight = Flight(Arriving(), landed, 100)  # type: ignore[arg-type]
+        flight.read(Listener(told))
+        flight.ended(framed=True)
+        self.assertEqual(told, ["finish"])
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+
     def test_reader_sets_the_pace(self) -> None:
         """What the reader cannot take, the origin waits with."""
         flight = self.fly()

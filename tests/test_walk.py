@@ -11,7 +11,7 @@ from twisted.web.server import Request as ServerRequest
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
-from tests.support.memory import Answerer, Fields, MemoryProxy, Origin, Reply, parse, spell
+from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, Reply, parse, spell
 
 HOUR = 3600
 
@@ -227,6 +227,40 @@ class ReuseTests(WalkTests):
         self.proxy.clock.advance(2)
         self.assertEqual(self.ask().word, "fwd=stale")
 
+    def test_fields_that_decide_though_nobody_says_so(self) -> None:
+        """In buddy mode, fields that common APIs go by without naming them in Vary keep answers apart."""
+        self.start(lambda request: request.getHeader(b"anthropic-version") or b"none")
+        replies = [self.ask(fields=[("Anthropic-Version", version)]) for version in ("1", "2", "1")]
+        self.assertEqual([reply.body for reply in replies], [b"1", b"2", b"1"])
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "fwd=vary-miss", "hit"])
+
+    def test_shared_answers_end_with_sharing(self) -> None:
+        """What was stored for all is not found by a caller without credentials once callers are kept apart."""
+        self.start(lambda request: request.getHeader(b"authorization") or b"nobody", api={"share": True})
+        self.ask(fields=[("Authorization", "one")])
+        kept_apart = MemoryProxy(self.origin, storage=self.proxy.storage)
+        self.assertEqual(kept_apart.ask("/api/a").body, b"nobody")
+
+    def test_date_is_when_it_arrived(self) -> None:
+        """A stored response without Date has the time it arrived, not the time it is served (RFC 9110, 6.6.1)."""
+
+        def answer(request: ServerRequest) -> bytes:
+            request.responseHeaders.removeHeader(b"date")
+            return b"hello"
+
+        self.start(answer)
+        dates = [self.ask()["Date"]]
+        self.proxy.clock.advance(100)
+        dates.append(self.ask()["Date"])
+        self.assertEqual(dates, ["Tue, 14 Nov 2023 22:13:20 GMT"] * 2)
+
+    def test_cookies_that_come_with_a_confirmation(self) -> None:
+        """A cookie set by a 304 is the caller's, and stored no more than any other."""
+        self.start(validating('"1"', cache_control="max-age=60", set_cookie="session=1"))
+        self.ask()
+        self.proxy.clock.advance(61)
+        self.assertEqual([self.ask()["Set-Cookie"], self.ask()["Set-Cookie"]], ["session=1", None])
+
     def test_override_origin(self) -> None:
         """A mapping may overrule what the origin says of caching."""
         self.start(answering(cache_control="no-store, max-age=0"), api={"override_origin": True})
@@ -375,10 +409,11 @@ class SecrecyTests(WalkTests):
         self.assertNotIn(b"origin.example", self.ask("/").body)
 
     def test_key_for_some_mappings(self) -> None:
-        """A named key opens the mappings it is for, and no others."""
+        """A named key opens the mappings it is for; of others it tells nothing."""
         key = "correct-horse-battery-staple"
         self.start(answering(), security={"keys": {"ci": {"key": key, "mappings": []}}})
-        self.assertEqual(self.ask(fields=[("X-Proxy-Key", key)]).status, 403)
+        known, unknown = (self.ask(target, fields=[("X-Proxy-Key", key)]) for target in ("/api/a", "/nope/a"))
+        self.assertEqual((known.status, known.body), (404, unknown.body))
 
 
 class ForwardingTests(WalkTests):
@@ -617,6 +652,73 @@ class TroubleTests(WalkTests):
         connection.leave()
         [outcome] = self.proxy.metrics.seen
         self.assertEqual((outcome.status, outcome.word, outcome.complete), (499, "left", False))
+        self.assertEqual((outcome.mapping, outcome.path), ("api", b"/base/a"))
+
+
+class OrderTests(WalkTests):
+    """Answers that are overtaken on their way."""
+
+    def start_slow(self, answer: Answerer | None = None) -> None:
+        """Start an origin that answers a GET when `finish` is called, and others at once."""
+        self.held: list[ServerRequest] = []
+
+        def hold(request: ServerRequest) -> bytes | int:
+            request.setHeader(b"etag", b'"1"')
+            request.setHeader(b"cache-control", b"max-age=60")
+            if request.method != b"GET":
+                return b"changed"
+            self.held.append(request)
+            return NOT_DONE_YET
+
+        self.start(hold)
+
+    def begin(self) -> Connection:
+        """Ask, without waiting for the answer."""
+        connection = self.proxy.connect()
+        connection.send(spell("GET", "/api/a"))
+        self.proxy.endpoint.flush()
+        return connection
+
+    def finish(self, request: ServerRequest, body: bytes, status: int = 200) -> None:
+        """Let the origin answer."""
+        request.setResponseCode(status)
+        if status == 200:
+            request.setHeader(b"content-length", b"%d" % len(body))
+            request.write(body)
+        request.finish()
+        self.proxy.endpoint.flush()
+
+    def test_change_while_a_fetch_is_under_way(self) -> None:
+        """What was fetched before a change was seen is handed on, and not stored after it."""
+        self.start_slow()
+        caller = self.begin()
+        self.assertEqual(self.ask(method="PUT", body=b"new").status, 200)
+        self.finish(self.held[0], b"old")
+        self.assertEqual(parse(caller.received).body, b"old")
+        self.begin()
+        self.assertEqual(len(self.held), 2)
+
+    def test_change_while_a_validation_is_under_way(self) -> None:
+        """A confirmation that was under way when a change was seen brings nothing back."""
+        self.start_slow()
+        self.begin()
+        self.finish(self.held[0], b"old")
+        self.proxy.clock.advance(61)
+        caller = self.begin()
+        self.ask(method="DELETE")
+        self.finish(self.held[1], b"", 304)
+        self.assertEqual(parse(caller.received).body, b"old")
+        self.begin()
+        self.assertEqual(len(self.held), 3)
+
+    def test_later_question_answered_first(self) -> None:
+        """An answer does not replace the one to a later question."""
+        self.start_slow()
+        self.begin()
+        self.begin()
+        self.finish(self.held[1], b"new")
+        self.finish(self.held[0], b"old")
+        self.assertEqual(self.ask().body, b"new")
 
 
 class StreamTests(WalkTests):
@@ -658,6 +760,19 @@ class StreamTests(WalkTests):
         for reply in (self.ask(), self.ask()):
             self.assertEqual((reply.body, reply.word), (b"hello", "fwd=uri-miss"))
             self.assertIn("detail=unframed", reply["Cache-Status"] or "")
+
+    def test_broken_content_for_an_old_caller(self) -> None:
+        """A caller that knows no chunks, to whom the close is the end, sees broken content by a reset."""
+        self.start(lambda request: NOT_DONE_YET)
+        caller = self.proxy.connect()
+        caller.send(b"GET /api/a HTTP/1.0\r\nHost: x\r\n\r\n")
+        self.proxy.endpoint.flush()
+        self.origin.requests[0].write(b"one")
+        self.proxy.endpoint.flush()
+        self.origin.requests[0].channel.loseConnection()
+        self.proxy.endpoint.flush()
+        self.assertTrue(caller.received.endswith(b"\r\n\r\none"))
+        self.assertTrue(caller.transport.aborted)
 
     def test_broken_content_is_not_stored(self) -> None:
         """Content that breaks off leaves the caller with an open end, and nothing is stored."""

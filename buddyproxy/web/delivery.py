@@ -6,7 +6,7 @@ caller takes it. An answer that breaks off is left visibly incomplete.
 
 import json
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from attrs import define
 from twisted.internet.interfaces import IPushProducer
@@ -143,8 +143,16 @@ class _Delivery:
         """Close the connection without the end, so that the caller cannot take the content for whole."""
         if self._first():
             self.request.unregisterProducer()
-            self.request.loseConnection()
+            self._break_off()
             self.done(False)
+
+    def _break_off(self) -> None:
+        """Close the connection, by a reset where an orderly close would be the content's end (RFC 9112, 6.3)."""
+        if self.request.chunked or self.request.responseHeaders.hasHeader(b"content-length"):
+            self.request.loseConnection()
+        else:
+            transport: Any = self.request.transport
+            transport.abortConnection()
 
     def _left(self) -> None:
         # The connection has let go of its producer by itself.

@@ -5,7 +5,7 @@ The walk of a request (gate, routing, filters, exchange, delivery) in the order 
 
 from collections.abc import Mapping
 
-from attrs import evolve, field, frozen
+from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
@@ -37,7 +37,7 @@ class Passage:
     inward: FieldChanges = field(factory=FieldChanges)
 
 
-@frozen
+@define
 class _Visit:
     """A request on its walk: where it came from, and where it leads once that is known."""
 
@@ -73,7 +73,7 @@ class Proxied(Resource):
         try:
             admitted = self._gate.admit(received(visit.wire))
             route = self._table.route(admitted.request.target)
-            visit = evolve(visit, route=route)
+            visit.route = route
             admitted.check(route.name)
             passage = self._passages[route.name]
             outgoing = passage.outward.apply(admitted.request, route.base.origin.authority, route.target)
@@ -100,7 +100,10 @@ class Proxied(Resource):
                     for name, value in headers
                 )
             )
-        return evolve(answer, response=evolve(answer.response, headers=passage.inward.apply(headers)))
+        headers = passage.inward.apply(headers)
+        if headers is answer.response.headers:
+            return answer
+        return evolve(answer, response=evolve(answer.response, headers=headers))
 
     def _deliver(self, visit: _Visit, answer: Answer) -> None:
         def done(complete: bool) -> None:
