@@ -5,6 +5,7 @@ from hashlib import sha256
 
 from attrs import field, frozen
 
+from buddyproxy.cache.tags import tags
 from buddyproxy.message import Headers, Response
 
 Selecting = tuple[tuple[bytes, bytes | None], ...]
@@ -47,6 +48,11 @@ class StoredResponse:
             for part in (name, b"-" if value is None else b"+" + value):
                 digest.update(b"%d:" % len(part) + part)
         return digest.digest()[:16]
+
+    @cached_property
+    def tags(self) -> tuple[bytes, ...]:
+        """Return the names by which its origin lets it be purged together with others."""
+        return tags(self.headers)
 
     @property
     def headers(self) -> Headers:
