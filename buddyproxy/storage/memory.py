@@ -9,6 +9,7 @@ from secrets import token_bytes
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses, Shelf, newest, total_size
 from buddyproxy.storage.stats import StorageStats
 
@@ -91,6 +92,10 @@ class MemoryStorage:
     def invalidate(self, mapping: str, uri: bytes) -> None:
         """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
         self._shelf.forget(mapping, uri)
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        return self._shelf.purge(Purge(selection, soft))
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many."""

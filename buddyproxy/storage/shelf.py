@@ -1,15 +1,19 @@
-"""A shelf: stored responses in memory, by key, and found by mapping and URI too.
+"""A shelf: stored responses in memory, by key, and found by tag, and by mapping and URI, too.
 
 What the memory tier and the changes not yet written have in common. It counts what it holds and keeps its keys in the
 order they were last used; it sets no limits and knows no medium.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Purge
+
+_Name = TypeVar("_Name")
 
 Responses = tuple[StoredResponse, ...]
 """Stored responses of one key, the one last stored first."""
@@ -33,9 +37,16 @@ def total_size(responses: Responses) -> int:
     return sum(stored.size for stored in responses)
 
 
+def _take_out(index: dict[_Name, set[bytes]], name: _Name, key: bytes) -> None:
+    if keys := index.get(name):
+        keys.discard(key)
+        if not keys:
+            del index[name]
+
+
 @define(eq=False)
 class Shelf:
-    """Holds stored responses by key; every step takes time for one key's responses only."""
+    """Holds stored responses by key; a step for one key takes time for its responses only."""
 
     size: int = 0
     """Bytes held, by `StoredResponse.size`."""
@@ -43,6 +54,7 @@ class Shelf:
     """Stored responses held."""
     _held: OrderedDict[bytes, Responses] = field(factory=OrderedDict, init=False)
     _by_uri: dict[tuple[str, bytes], set[bytes]] = field(factory=dict, init=False)
+    _by_tag: dict[bytes, set[bytes]] = field(factory=dict, init=False)
 
     def __iter__(self) -> Iterator[StoredResponse]:
         """Iterate in the order of last use; within a key, the one last stored comes last."""
@@ -76,6 +88,23 @@ class Shelf:
         for key in tuple(self._by_uri.get(place, ())):
             self._hold(key, tuple(stored for stored in self._held[key] if _place(stored) != place))
 
+    def purge(self, purge: Purge) -> int:
+        """Let go of what `purge` selects, or mark it; return how many responses that changed."""
+        count = 0
+        for key in self._among(purge):
+            held = self._held[key]
+            if affected := sum(map(purge.affects, held)):
+                count += affected
+                self._hold(key, purge.over(held))
+        return count
+
+    def _among(self, purge: Purge) -> Collection[bytes]:
+        """Return the keys whose responses `purge` may select."""
+        selection = purge.selection
+        if selection.key is not None:
+            return (selection.key,) if selection.key in self._held else ()
+        return tuple(self._held if selection.tag is None else self._by_tag.get(selection.tag, ()))
+
     def remove_expired(self, now: float) -> int:
         """Let go of what is of no more use at `now`; return how many there were."""
         before = self.count
@@ -93,6 +122,8 @@ class Shelf:
             self.count += 1
             if place := _place(stored):
                 self._by_uri.setdefault(place, set()).add(key)
+            for tag in stored.tags:
+                self._by_tag.setdefault(tag, set()).add(key)
         if responses:
             self._held[key] = responses
         else:
@@ -101,15 +132,16 @@ class Shelf:
     def _count_out(self, stored: StoredResponse) -> None:
         self.size -= stored.size
         self.count -= 1
-        if (place := _place(stored)) and (keys := self._by_uri.get(place)):
-            keys.discard(stored.key)
-            if not keys:
-                del self._by_uri[place]
+        if place := _place(stored):
+            _take_out(self._by_uri, place, stored.key)
+        for tag in stored.tags:
+            _take_out(self._by_tag, tag, stored.key)
 
     def clear(self) -> int:
         """Let go of everything; return how many there were."""
         count = self.count
         self._held.clear()
         self._by_uri.clear()
+        self._by_tag.clear()
         self.size = self.count = 0
         return count

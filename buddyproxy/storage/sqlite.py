@@ -15,6 +15,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage import statements
 from buddyproxy.storage.database import BUSY_TIMEOUT, Database
 from buddyproxy.storage.rows import find
+from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import StorageStats
@@ -140,6 +141,18 @@ class SqliteStorage:
         """
         count = await self._queue.clear()
         await self._vacuum()
+        return count
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
+        """
+        if selection.everything and not soft:
+            return await self.clear()
+        count = await self._queue.purge(Purge(selection, soft))
+        if count and not soft:
+            await self._vacuum()
         return count
 
     async def _vacuum(self) -> None:

@@ -19,6 +19,7 @@ VACUUM_SLICE = 1000
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
+_TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
 _TOTALS = "SELECT total(entries), total(bytes) FROM totals"
 _OLDEST = "SELECT id, size FROM cache_entries ORDER BY last_access, id LIMIT ?"
@@ -65,6 +66,8 @@ def write(cursor: Cursor, changes: Changes, now: float, limits: Limits) -> Writt
     cursor.executemany(_DISCARD, changes.damaged.items())
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
     cursor.executemany(INSERT, (encode(stored, now) for stored in changes.stored))
+    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
+    cursor.executemany(_TAG, tagged)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
     return evict(cursor, limits)
 

@@ -24,6 +24,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.shelf import Responses, newest
 
 VACANT_LIMIT = 10_000
@@ -99,6 +100,17 @@ class TieredStorage:
         self._reading.clear()
         self.memory.invalidate(mapping, uri)
         self.disk.invalidate(mapping, uri)
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale; return how many, as `Storage.purge` does.
+
+        What both tiers had counts once.
+        """
+        self._reading.clear()
+        above = await self.memory.purge(selection, soft=soft)
+        # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
+        # no lookup either, and none can bring it back up.
+        return max(above, await self.disk.purge(selection, soft=soft))
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many, counting what both tiers had once."""

@@ -21,6 +21,8 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage import statements
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.database import Database
+from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.trouble import Busy, Damaged
 
@@ -110,6 +112,16 @@ class WriteQueue:
         await self.flush()
         return cleared.removed
 
+    async def purge(self, purge: Purge) -> int:
+        """Purge all there is, out of sight at once; return how many responses that changed, once they are for good.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
+        """
+        purging = Purging(purge)
+        self._seal(Changes(purges=[purging]))
+        await self.flush()
+        return purging.count
+
     async def flush(self) -> None:
         """Write what was asked for until now; raises `CacheError` where that failed."""
         if not self._writing and self.oldest is self._newest and self._newest.empty:
@@ -191,11 +203,19 @@ class WriteQueue:
             last = await self.database.write(statements.last_row)
             while removed := await self.database.write(statements.remove_until, last):
                 changes.removed += removed
+        for purging in changes.purges:
+            await self._purge(purging)
         written = await self.database.write(statements.write, changes, self.clock.seconds(), self.limits)
         self.totals = written.totals
         self.evicted += written.evicted
         # Where totals are wrong there may be nothing left to evict.
         self._too_much = written.evicted > 0 and not written.totals.within(self.limits)
+
+    async def _purge(self, purging: Purging) -> None:
+        rows = await self.database.read(find_rows, purging.query)
+        for start in range(0, len(rows), statements.SLICE):
+            some = rows[start : start + statements.SLICE]
+            purging.count += await self.database.write(change_rows, some, soft=purging.purge.soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)
