@@ -4,12 +4,21 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.storage import changes as module
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.purging import Purging
+from buddyproxy.storage.selection import Purge, Selection
 from tests.storage.samples import key, language, stored
 
 OLD = stored(body=b"old")
 NEW = stored(body=b"new")
+BOTH = (OLD, stored(body=b"de", selecting=language(b"de")))
+MARKED = BOTH[1].marked_outdated()
 GERMAN = stored(body=b"de", selecting=language(b"de"))
 POST = stored(body=b"post", method=b"POST", selecting=language(b"fr"))
+
+
+def purge(soft: bool = False, **criteria: object) -> Changes:
+    """Return a batch that begins with a purge."""
+    return Changes(purges=[Purging(Purge(Selection(**criteria), soft))])
 
 
 class ChangesTests(SynchronousTestCase):
@@ -30,6 +39,7 @@ class ChangesTests(SynchronousTestCase):
     def test_over(self) -> None:
         """Changes laid over what was found give what is found once they are made."""
         forget = ("forget", ("openai", OLD.uri))
+        get, post = {"uri": OLD.uri, "method": b"GET"}, {"method": b"POST"}
         cases = (
             ("nothing", [Changes()], [OLD, GERMAN]),
             ("another key", [self.made(("store", stored("b")))], [OLD, GERMAN]),
@@ -45,6 +55,17 @@ class ChangesTests(SynchronousTestCase):
             ("stored, later forgotten", [self.made(("store", NEW)), self.made(forget)], []),
             ("forgotten, later stored", [self.made(forget), self.made(("store", NEW))], [NEW]),
             ("stored, later cleared", [self.made(("store", NEW)), Changes(cleared=True)], []),
+            ("purged", [purge(**get)], []),
+            ("another purged", [purge(**post)], [OLD, GERMAN]),
+            ("marked", [purge(soft=True, **get)], [OLD.marked_outdated(), GERMAN.marked_outdated()]),
+            ("marked, later purged", [purge(soft=True, **get), purge(**get)], []),
+            ("stored, later purged", [self.made(("store", POST)), purge(**get)], [POST]),
+            (
+                "stored, later marked",
+                [self.made(("store", POST)), purge(True, **post)],
+                [POST.marked_outdated(), *BOTH],
+            ),
+            ("marked, later stored", [purge(True, everything=True), self.made(("store", NEW))], [NEW, MARKED]),
         )
         for case, batches, expected in cases:
             found = self.after(*batches).over(key("a"), (OLD, GERMAN))
@@ -63,6 +84,29 @@ class ChangesTests(SynchronousTestCase):
         batch.keep_promises_of(Changes(cleared=True))
         self.assertTrue(batch.cleared)
 
+    def test_promised_purges(self) -> None:
+        """What a lost batch was to purge, the next one purges, before it stores, and lookups see it so."""
+        lost = purge(soft=True, method=b"GET")
+        batch = purge(method=b"POST")
+        batch.store(NEW)
+        batch.keep_promises_of(lost)
+        self.assertEqual(batch.over(key("a"), (POST, OLD, GERMAN)), (NEW, GERMAN.marked_outdated()))
+        self.assertEqual([purging.purge.soft for purging in batch.purges], [True, False])
+        following = Changes()
+        following.keep_promises_of(batch)
+        self.assertFalse(following.empty)
+        self.assertEqual(following.over(key("a"), (POST, OLD)), (OLD.marked_outdated(),))
+        self.assertEqual(following.count, 2)
+
+    def test_too_many_purges_to_remember(self) -> None:
+        """Where more is to be purged than can be remembered, everything is."""
+        batch = self.made(("store", NEW))
+        for number in range(module.PURGE_LIMIT + 1):
+            batch.keep_promises_of(purge(mapping=str(number)))
+        self.assertTrue(batch.cleared)
+        self.assertEqual(batch.purges, [])
+        self.assertEqual(batch.over(key("a"), (POST, OLD)), (NEW,))
+
     def test_empty(self) -> None:
         """A batch that only passes on a promise is not empty."""
         batch = Changes()
@@ -70,6 +114,7 @@ class ChangesTests(SynchronousTestCase):
         batch.keep_promises_of(self.made(("forget", ("openai", b"/"))))
         self.assertFalse(batch.empty)
         self.assertFalse(Changes(cleared=True).empty)
+        self.assertFalse(purge(mapping="openai").empty)
 
     def test_too_many_to_remember(self) -> None:
         """Where more is to be forgotten than can be remembered, everything is."""

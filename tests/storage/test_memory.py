@@ -3,9 +3,15 @@
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.selection import Selection
 from tests.storage.samples import key, language, stored
 
 SIZE = stored("a").size
+
+
+def shelf_tags(storage: MemoryStorage) -> dict[bytes, set[bytes]]:
+    """Return the index by tag."""
+    return storage._shelf._by_tag
 
 
 class MemoryTests(TestCase):
@@ -86,12 +92,18 @@ class MemoryTests(TestCase):
         for name in "abcd":
             storage.store(stored(name, uri=b"/same"))
             storage.store(stored(name, method=b"POST"))
-        storage.store(stored("e", remove_after=0))
+        storage.store(stored("e", remove_after=0, tags="t, u"))
+        storage.store(stored("e", tags="u", selecting=language(b"de")))
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u"), soft=True)), 2)
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u", key=key("e")), soft=True)), 0)
+        self.assertEqual(shelf_tags(storage), {b"t": {key("e")}, b"u": {key("e")}})
         storage.invalidate("openai", b"/same")
         self.assertEqual(self.sync(storage.remove_expired(1)), 1)
         shelf = storage._shelf
+        self.assertEqual(shelf_tags(storage), {b"u": {key("e")}})
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u", mapping="openai"))), 1)
         self.assertEqual((shelf.count, shelf.size), (4, 4 * SIZE))
-        self.assertEqual(shelf._by_uri, {})
+        self.assertEqual((shelf._by_uri, shelf._by_tag), ({}, {}))
         self.assertEqual(self.sync(storage.clear()), 4)
         self.assertEqual((shelf.count, shelf.size, dict(shelf._held)), (0, 0, {}))
 
