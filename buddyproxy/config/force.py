@@ -21,7 +21,6 @@ NOT_YET_IN_FORCE: Final = frozenset(
         "security.allowed_hosts",
         "cache.url",
         "cache.enable_compression",
-        "cache.durability",
         "cache.backup_interval_hours",
         "cache.targeted_fields",
         "throttling.default_requests_per_hour",

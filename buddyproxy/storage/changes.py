@@ -12,6 +12,8 @@ making a change twice changes nothing, and where a later batch was written meanw
 comes out is how things stand at the moment it is put together. A batch nobody holds any more is gone.
 """
 
+from collections.abc import Iterator
+
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
@@ -81,6 +83,17 @@ class Changes:
         self._forget(other.forgotten)
         if len(self.purges) > PURGE_LIMIT:
             self._forget_all()
+
+    def one_by_one(self) -> Iterator["Changes"]:
+        """Yield what to write, one after the other, so that each store is written by itself."""
+        others = Changes()
+        others.forgotten, others.damaged, others.touched = self.forgotten, self.damaged, self.touched
+        if self.forgotten or self.damaged or self.touched or not self.stored.count:
+            yield others
+        for stored in self.stored:
+            part = Changes()
+            part.store(stored)
+            yield part
 
     def _forget(self, forgotten: set[tuple[str, bytes]]) -> None:
         self.forgotten |= forgotten

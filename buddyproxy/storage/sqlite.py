@@ -13,7 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage import statements
-from buddyproxy.storage.database import BUSY_TIMEOUT, Database
+from buddyproxy.storage.database import Database
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
@@ -35,6 +35,8 @@ class SqliteStorage:
     _database: Database
     _clock: IReactorTime
     _limits: Limits
+    _each: bool = False
+    """Whether each store is committed by itself, and forced to the medium."""
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
@@ -42,7 +44,8 @@ class SqliteStorage:
 
     def __attrs_post_init__(self) -> None:
         prepared = self._database.prepared
-        self._queue = WriteQueue(self._database, self._clock, self._limits, Totals(prepared.entries, prepared.size))
+        totals = Totals(prepared.entries, prepared.size)
+        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._each)
 
     @classmethod
     def open(
@@ -52,15 +55,19 @@ class SqliteStorage:
         *,
         max_entries: int,
         max_bytes: int,
-        busy_timeout: float = BUSY_TIMEOUT,
+        each: bool = False,
     ) -> "SqliteStorage":
         """Return the store in the file at `path`, made with its directories if need be, or in place of a damaged one.
 
-        Blocks while it does so, for `busy_timeout` seconds at most where another process is writing. Raises
+        Blocks while it does so, for some seconds at most where another process is writing. Raises
         `CacheError` where the file cannot be written, is another program's, or a newer buddyproxy's.
+
+        With `each`, every store is committed by itself, at once, and survives even a loss of power once it is: lost are
+        at most the one being written and those queued behind it. Otherwise they are committed together, and the last
+        moment's may be lost.
         """
-        database = Database.open(Path(path), reactor, busy_timeout)
-        return cls(database, reactor, Limits(max_entries, max_bytes))
+        database = Database.open(Path(path), reactor)
+        return cls(database, reactor, Limits(max_entries, max_bytes), each)
 
     @property
     def secret(self) -> bytes:

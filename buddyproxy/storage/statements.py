@@ -72,6 +72,13 @@ def write(cursor: Cursor, changes: Changes, now: float, limits: Limits) -> Writt
     return evict(cursor, limits)
 
 
+def write_through(cursor: Cursor, changes: Changes, now: float, limits: Limits) -> Written:
+    """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
+    # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
+    cursor.execute("PRAGMA synchronous = FULL")
+    return write(cursor, changes, now, limits)
+
+
 def evict(cursor: Cursor, limits: Limits) -> Written:
     """Remove what was used longest ago until the store is within `limits`, up to a slice of it."""
     totals = read_totals(cursor)

@@ -9,6 +9,9 @@ batch is written at a time. Where that fails because another process is writing,
 replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
 was to store is dropped, which costs a hit; what it was to remove goes over to the next batch, since a response that was
 invalidated must never come back.
+
+Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
+committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
 from attrs import define, field
@@ -49,6 +52,8 @@ class WriteQueue:
     limits: Limits
     totals: Totals
     """What the file holds, as of the last write."""
+    each: bool = False
+    """Whether each store is written by itself, at once, and forced to the medium before the next."""
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     evicted: int = field(default=0, init=False)
@@ -149,10 +154,14 @@ class WriteQueue:
         """See to it that what is not yet written will be; while writing, and before another try, that is so."""
         if self._writing or self._retrying or self._closed:
             return
-        if self._newest.count >= WRITE_AT:
+        if self._ripe():
             self._start()
         elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
             self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+
+    def _ripe(self) -> bool:
+        """Return whether the newest batch waits for no more changes."""
+        return self._newest.count >= (1 if self.each else WRITE_AT)
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -181,7 +190,7 @@ class WriteQueue:
     def _due(self) -> bool:
         if self.oldest is not self._newest or self._waiting:
             return True
-        return not self._closed and (self._too_much or self._newest.count >= WRITE_AT)
+        return not self._closed and (self._too_much or self._ripe())
 
     async def _write_oldest(self) -> Exception | None:
         """Write the batch whose turn it is; return what stood in the way."""
@@ -205,7 +214,12 @@ class WriteQueue:
                 changes.removed += removed
         for purging in changes.purges:
             await self._purge(purging)
-        written = await self.database.write(statements.write, changes, self.clock.seconds(), self.limits)
+        for part in changes.one_by_one() if self.each else (changes,):
+            await self._write_part(part)
+
+    async def _write_part(self, changes: Changes) -> None:
+        write = statements.write_through if self.each else statements.write
+        written = await self.database.write(write, changes, self.clock.seconds(), self.limits)
         self.totals = written.totals
         self.evicted += written.evicted
         # Where totals are wrong there may be nothing left to evict.

@@ -39,6 +39,7 @@ class SqliteCase(TestCase):
 
     limits = NO_LIMITS
     busy_timeout = 0.05
+    each = False
 
     def setUp(self) -> None:
         self.reactor = ClockedReactor()
@@ -50,7 +51,7 @@ class SqliteCase(TestCase):
     def open(self, limits: Limits | None = None) -> SqliteStorage:
         """Return one more store on the same file, closed when the test ends."""
         self.database = Database.open(self.path, self.reactor, self.busy_timeout)
-        storage = SqliteStorage(self.database, self.reactor, limits or self.limits)
+        storage = SqliteStorage(self.database, self.reactor, limits or self.limits, self.each)
         self.addCleanup(lambda: Deferred.fromCoroutine(storage.close()))
         return storage
 

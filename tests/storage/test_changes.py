@@ -120,6 +120,16 @@ class ChangesTests(SynchronousTestCase):
         self.assertEqual(batch.forgotten, set())
         self.assertEqual(list(batch.over(key("b"), ())), [stored("b")])
 
+    def test_one_by_one(self) -> None:
+        """To be written one by one, everything else comes first, and then each store in its order."""
+        forget, discard, touch = ("forget", ("openai", b"/")), ("discard", (1, b"")), ("touch", {b"a": 1})
+        others, *stores = self.made(("store", NEW), forget, ("store", GERMAN), discard, touch).one_by_one()
+        self.assertEqual((others.forgotten, others.damaged, others.touched), ({forget[1]}, {1: b""}, {b"a": 1}))
+        self.assertEqual([list(part.stored) for part in (others, *stores)], [[], [NEW], [GERMAN]])
+        self.assertFalse(any(part.forgotten or part.damaged or part.touched for part in stores))
+        self.assertEqual([list(part.stored) for part in self.made(("store", NEW)).one_by_one()], [[NEW]])
+        self.assertEqual([part.empty for part in Changes().one_by_one()], [True])
+
     def test_touch(self) -> None:
         """Uses of one key add up."""
         batch = self.made(("touch", {b"a": 1}), ("touch", {b"a": 2, b"b": 1}))

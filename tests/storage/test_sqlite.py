@@ -311,3 +311,70 @@ class WritingTests(SqliteCase):
         self.storage.store(stored("b"))
         self.assertEqual(await self.present("b"), ["b"])
         self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (1, 1))
+
+
+class EachTests(SqliteCase):
+    """With `each`, every store is a transaction of its own."""
+
+    each = True
+
+    async def traced(self) -> list[str]:
+        """Return a list that the writer's commits go to from now on."""
+        said: list[str] = []
+
+        def trace(statement: str) -> None:
+            if statement == "COMMIT":
+                said.append(statement)
+
+        await self.database.write(lambda cursor: cursor.connection.set_trace_callback(trace))
+        return said
+
+    async def synchronous(self) -> int:
+        """Return how the writer's connection waits for the medium."""
+        return await self.database.write(lambda cursor: cursor.execute("PRAGMA synchronous").fetchone()[0])
+
+    async def test_one_transaction_each(self) -> None:
+        """Each is committed by itself, in the order given, and is on the medium before the next."""
+        with self.busy_writer():
+            said = Deferred.fromCoroutine(self.traced())
+            for number in range(5):
+                self.storage.store(stored(str(number)))
+        await self.storage.flush()
+        self.assertEqual(await said, ["COMMIT"] * 5)
+        kept = self.rows("SELECT key FROM cache_entries ORDER BY id")
+        self.assertEqual(kept, [(key(str(number)),) for number in range(5)])
+        self.assertEqual(await self.synchronous(), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_at_once(self) -> None:
+        """The writer is given a store as soon as it is asked for, and an invalidation too."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        self.storage.store(stored("b"))
+        self.storage.invalidate("openai", stored("a").uri)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        await self.storage.flush()
+        self.assertEqual(self.rows("SELECT key FROM cache_entries"), [(key("b"),)])
+
+    async def test_grouped(self) -> None:
+        """Otherwise they are committed together, and the medium takes its time."""
+        self.each = False
+        self.storage = self.open()
+        with self.busy_writer():
+            said = Deferred.fromCoroutine(self.traced())
+            for number in range(5):
+                self.storage.store(stored(str(number)))
+        await self.storage.flush()
+        self.assertEqual(await said, ["COMMIT"])
+        self.assertEqual(await self.synchronous(), 1)
+
+    async def test_locked(self) -> None:
+        """While another process writes they wait, and none is lost or written twice."""
+        with self.locked(), warnings():
+            for name in "abc":
+                self.storage.store(stored(name))
+            with self.assertRaises(CacheError):
+                await self.storage.flush()
+            self.assertEqual(await self.bodies("c"), [b"hello"])
+        self.assertEqual(await self.present(*"abc"), [*"abc"])
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.dropped), (3, 0))
