@@ -16,9 +16,11 @@ from buddyproxy.config import Config
 from buddyproxy.errors import CacheError, ConfigurationError
 from buddyproxy.message import Request
 from buddyproxy.service import ProxyService, StartUpError
-from buddyproxy.service.assembly import gate_of
+from buddyproxy.service.assembly import gate_of, open_storage
 from buddyproxy.service.listening import Address, addresses_of, reaches_out, url_of
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.sqlite import SqliteStorage
+from buddyproxy.storage.tiered import TieredStorage
 
 KEY = "correct-horse-battery-staple"
 
@@ -197,6 +199,22 @@ class ServiceTests(SynchronousTestCase):
         service = self.service(logging={"enable_file": True, "file_path": "/proc/no/such.log"})
         with self.assertRaises(StartUpError):
             service.startService()
+
+
+class StorageTests(SynchronousTestCase):
+    """The store as the configuration asks for it."""
+
+    def test_durability(self) -> None:
+        """Every store is committed by itself where the configuration says so."""
+        for durability, each in (("group", False), ("each", True)):
+            with TemporaryDirectory() as directory:
+                path = str(Path(directory, "cache.sqlite"))
+                settings = Config.from_mapping({"cache": {"durability": durability, "database_path": path}}).cache
+                storage = open_storage(settings, MemoryReactorClock())
+                assert isinstance(storage, TieredStorage)
+                assert isinstance(storage.disk, SqliteStorage)
+                self.assertEqual(storage.disk.each, each)
+                self.successResultOf(Deferred.fromCoroutine(storage.close()))
 
 
 class GateTests(SynchronousTestCase):

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.stats import StorageStats
 
 
 class Storage(Protocol):
@@ -20,6 +21,10 @@ class Storage(Protocol):
     @property
     def secret(self) -> bytes:
         """32 random bytes, made with the store and kept with it: what credentials are digested under."""
+
+    @property
+    def stats(self) -> StorageStats:
+        """Its figures as they stand; to ask for them costs next to nothing."""
 
     async def lookup(self, key: bytes) -> Sequence[StoredResponse]:
         """Return every stored response of `key`, the one last stored first.

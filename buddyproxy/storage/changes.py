@@ -48,9 +48,14 @@ class Changes:
     next: "Changes | None" = field(default=None, init=False, repr=False)
 
     @property
+    def asked(self) -> int:
+        """Return how many changes there are to make."""
+        return self.count + self.cleared + len(self.purges)
+
+    @property
     def empty(self) -> bool:
         """Return whether nothing was asked for."""
-        return not (self.count or self.cleared or self.purges)
+        return not self.asked
 
     def store(self, stored: StoredResponse) -> None:
         """Have `stored` stored."""
@@ -78,7 +83,7 @@ class Changes:
         """Have everything removed that `other`, asked for earlier and never written, was to remove."""
         self.cleared = self.cleared or other.cleared
         self.removed += other.removed
-        self.count += other.cleared + len(other.purges) + len(other.forgotten)
+        self.count += len(other.forgotten)
         self.purges = other.purges + self.purges
         self._forget(other.forgotten)
         if len(self.purges) > PURGE_LIMIT:

@@ -12,6 +12,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge
+from buddyproxy.storage.stats import NOTHING, Held
 
 _Name = TypeVar("_Name")
 
@@ -52,6 +53,8 @@ class Shelf:
     """Bytes held, by `StoredResponse.size`."""
     count: int = 0
     """Stored responses held."""
+    mappings: dict[str, Held] = field(factory=dict, init=False)
+    """What of it belongs to each mapping."""
     _held: OrderedDict[bytes, Responses] = field(factory=OrderedDict, init=False)
     _by_uri: dict[tuple[str, bytes], set[bytes]] = field(factory=dict, init=False)
     _by_tag: dict[bytes, set[bytes]] = field(factory=dict, init=False)
@@ -118,8 +121,7 @@ class Shelf:
         for stored in self._held.get(key, ()):
             self._count_out(stored)
         for stored in responses:
-            self.size += stored.size
-            self.count += 1
+            self._count(stored, 1)
             if place := _place(stored):
                 self._by_uri.setdefault(place, set()).add(key)
             for tag in stored.tags:
@@ -129,9 +131,17 @@ class Shelf:
         else:
             self._held.pop(key, None)
 
+    def _count(self, stored: StoredResponse, number: int) -> None:
+        self.size += number * stored.size
+        self.count += number
+        held = self.mappings.get(stored.mapping, NOTHING)
+        if entries := held.entries + number:
+            self.mappings[stored.mapping] = Held(entries, held.size + number * stored.size)
+        else:
+            del self.mappings[stored.mapping]
+
     def _count_out(self, stored: StoredResponse) -> None:
-        self.size -= stored.size
-        self.count -= 1
+        self._count(stored, -1)
         if place := _place(stored):
             _take_out(self._by_uri, place, stored.key)
         for tag in stored.tags:
@@ -143,5 +153,6 @@ class Shelf:
         self._held.clear()
         self._by_uri.clear()
         self._by_tag.clear()
+        self.mappings.clear()
         self.size = self.count = 0
         return count

@@ -35,17 +35,20 @@ class SqliteStorage:
     _database: Database
     _clock: IReactorTime
     _limits: Limits
-    _each: bool = False
+    each: bool = False
     """Whether each store is committed by itself, and forced to the medium."""
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
     _closed: bool = field(default=False, init=False)
+    _hits: int = field(default=0, init=False)
+    _misses: int = field(default=0, init=False)
+    _expired: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         prepared = self._database.prepared
         totals = Totals(prepared.entries, prepared.size)
-        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._each)
+        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self.each)
 
     @classmethod
     def open(
@@ -81,17 +84,34 @@ class SqliteStorage:
         return StorageStats(
             entries=queue.totals.entries,
             size=queue.totals.size,
+            mappings=queue.totals.mappings,
+            hits=self._hits,
+            misses=self._misses,
             stored=queue.stored,
             dropped=queue.dropped,
             evicted=queue.evicted,
+            expired=self._expired,
             damaged=queue.damaged,
             quarantined=self._database.quarantined,
             failed=queue.failed,
             queued=queue.size,
+            waiting=queue.waiting,
+            flushes=queue.flushes,
         )
 
     async def lookup(self, key: bytes) -> Responses:
         """Return every stored response of `key`, the one last stored first; raises `CacheError`."""
+        responses: Responses = ()
+        try:
+            responses = await self._find(key)
+        finally:
+            self._hits += bool(responses)
+            self._misses += not responses
+        if responses:
+            self.touch(key)
+        return responses
+
+    async def _find(self, key: bytes) -> Responses:
         unwritten = self._queue.oldest
         try:
             found = await self._database.read(find, key)
@@ -100,10 +120,7 @@ class SqliteStorage:
             return unwritten.over(key, ())
         for row, checksum in found.damaged:
             self._queue.discard(row, checksum)
-        responses = unwritten.over(key, found.responses)
-        if responses:
-            self.touch(key)
-        return responses
+        return unwritten.over(key, found.responses)
 
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
@@ -138,6 +155,7 @@ class SqliteStorage:
         count = 0
         while removed := await self._database.write(statements.remove_expired, now):
             count += removed
+            self._expired += removed
         await self._vacuum()
         return count
 

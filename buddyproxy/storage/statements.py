@@ -4,12 +4,14 @@ Runs in the writer's thread, with the cursor it is given; it sees finished batch
 many rows does so a slice at a time, so that nobody waits long for the writer.
 """
 
+from collections.abc import Mapping
 from sqlite3 import Cursor
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.rows import INSERT, encode
+from buddyproxy.storage.stats import Held
 
 SLICE = 500
 """Rows removed in one transaction."""
@@ -21,7 +23,8 @@ _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
-_TOTALS = "SELECT total(entries), total(bytes) FROM totals"
+# As bytes: what a damaged file has for a name may be no text.
+_TOTALS = "SELECT CAST(mapping AS BLOB), total(entries), total(bytes) FROM totals GROUP BY mapping"
 _OLDEST = "SELECT id, size FROM cache_entries ORDER BY last_access, id LIMIT ?"
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"
 _REMOVE_EXPIRED = (
@@ -46,6 +49,8 @@ class Totals:
 
     entries: int
     size: int
+    mappings: Mapping[str, Held] = field(factory=dict, eq=False)
+    """What of it belongs to each mapping, where that is known."""
 
     def within(self, limits: Limits) -> bool:
         """Return whether that is no more than it may hold."""
@@ -85,19 +90,24 @@ def evict(cursor: Cursor, limits: Limits) -> Written:
     if totals.within(limits):
         return Written(totals, 0)
     victims = []
+    left = totals
     for row, size in cursor.execute(_OLDEST, (SLICE,)).fetchall():
-        if totals.within(limits):
+        if left.within(limits):
             break
         victims.append((row,))
-        totals = Totals(totals.entries - 1, totals.size - size)
+        left = Totals(left.entries - 1, left.size - size)
     cursor.executemany(_REMOVE, victims)
-    return Written(totals, len(victims))
+    return Written(read_totals(cursor), len(victims))
 
 
 def read_totals(cursor: Cursor) -> Totals:
     """Return what the store holds, other processes' changes included."""
-    entries, size = cursor.execute(_TOTALS).fetchone()
-    return Totals(int(entries), int(size))
+    held = {
+        name.decode("utf-8", "replace"): Held(int(entries), int(size))
+        for name, entries, size in cursor.execute(_TOTALS).fetchall()
+        if entries
+    }
+    return Totals(sum(one.entries for one in held.values()), sum(one.size for one in held.values()), held)
 
 
 def remove_expired(cursor: Cursor, now: float) -> int:

@@ -27,6 +27,7 @@ from buddyproxy.storage.database import Database
 from buddyproxy.storage.purging import Purging, change_rows, find_rows
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
+from buddyproxy.storage.stats import Flushes
 from buddyproxy.storage.trouble import Busy, Damaged
 
 WRITE_AFTER = 0.05
@@ -59,6 +60,7 @@ class WriteQueue:
     evicted: int = field(default=0, init=False)
     damaged: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    flushes: Flushes = field(default=Flushes(), init=False)
     size: int = field(default=0, init=False)
     """Bytes waiting to be written."""
     oldest: Changes = field(factory=Changes, init=False)
@@ -76,6 +78,15 @@ class WriteQueue:
 
     def __attrs_post_init__(self) -> None:
         self._newest = self.oldest
+
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be written, or are being written."""
+        count, changes = 0, self.oldest
+        while changes is not self._newest:
+            count += changes.asked
+            changes = changes.next or self._newest
+        return count + changes.asked
 
     def store(self, stored: StoredResponse) -> None:
         """Have `stored` stored, unless it is too large or there is no room for it in the queue."""
@@ -161,7 +172,7 @@ class WriteQueue:
 
     def _ripe(self) -> bool:
         """Return whether the newest batch waits for no more changes."""
-        return self._newest.count >= (1 if self.each else WRITE_AT)
+        return self._newest.asked >= (1 if self.each else WRITE_AT)
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -219,7 +230,10 @@ class WriteQueue:
 
     async def _write_part(self, changes: Changes) -> None:
         write = statements.write_through if self.each else statements.write
-        written = await self.database.write(write, changes, self.clock.seconds(), self.limits)
+        began = self.clock.seconds()
+        written = await self.database.write(write, changes, began, self.limits)
+        # The clock may have been set back meanwhile.
+        self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
         self.totals = written.totals
         self.evicted += written.evicted
         # Where totals are wrong there may be nothing left to evict.

@@ -4,6 +4,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.stats import StorageStats
 
 
 @define(eq=False)
@@ -14,6 +15,10 @@ class FakeStorage:
     kept: list[StoredResponse] = field(factory=list)
     touched: list[bytes] = field(factory=list)
     closed: bool = False
+
+    @property
+    def stats(self) -> StorageStats:
+        return StorageStats(entries=len(self.kept), size=sum(stored.size for stored in self.kept))
 
     async def lookup(self, key: bytes) -> list[StoredResponse]:
         return [stored for stored in self.kept if stored.key == key]

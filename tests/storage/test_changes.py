@@ -91,7 +91,7 @@ class ChangesTests(SynchronousTestCase):
         following.keep_promises_of(batch)
         self.assertFalse(following.empty)
         self.assertEqual(following.over(key("a"), (POST, OLD)), (OLD.marked_outdated(),))
-        self.assertEqual(following.count, 2)
+        self.assertEqual(following.asked, 2)
 
     def test_too_many_purges_to_remember(self) -> None:
         """Where more is to be purged than can be remembered, everything is."""

@@ -4,7 +4,8 @@ from twisted.trial.unittest import TestCase
 
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
-from tests.storage.samples import key, language, stored
+from buddyproxy.storage.stats import Held
+from tests.storage.samples import NOW, key, language, stored
 
 SIZE = stored("a").size
 
@@ -85,6 +86,26 @@ class MemoryTests(TestCase):
         storage = MemoryStorage(0)
         storage.store(stored())
         self.assertEqual((storage.stats.entries, storage.stats.dropped), (0, 1))
+
+    def test_stats(self) -> None:
+        """It counts what it holds, of each mapping too, what was found, and why what is gone went."""
+        storage = MemoryStorage(16 * SIZE, max_entries=3)
+        self.assertIsNone(storage.stats.hit_ratio)
+        for name, mapping in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "two")):
+            storage.store(stored(name, mapping=mapping, remove_after=NOW + ord(name)))
+        for name in "abbd":
+            storage.recall(key(name))
+        storage.held(key("a"))
+        stats = storage.stats
+        self.assertEqual(stats.mappings, {"one": Held(1, SIZE), "two": Held(2, 2 * SIZE)})
+        self.assertEqual((stats.entries, stats.size, stats.evicted, stats.expired), (3, 3 * SIZE, 1, 0))
+        self.assertEqual((stats.hits, stats.misses, stats.hit_ratio), (3, 1, 0.75))
+        self.sync(storage.remove_expired(NOW + ord("c")))
+        self.assertEqual(storage.stats.mappings, {"two": Held(1, SIZE)})
+        self.assertEqual((storage.stats.expired, storage.stats.evicted), (2, 1))
+        self.sync(storage.clear())
+        self.assertEqual((storage.stats.mappings, storage.stats.expired), ({}, 2))
+        self.assertEqual(stats.entries, 3, "a moment's figures stay as they are")
 
     def test_books_balance(self) -> None:
         """What comes in goes out again, in all the figures and indexes."""

@@ -6,7 +6,9 @@ from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import sqlite, statements, writing
+from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
+from buddyproxy.storage.stats import Flushes, Held
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, language, stored
 
@@ -378,3 +380,84 @@ class EachTests(SqliteCase):
             self.assertEqual(await self.bodies("c"), [b"hello"])
         self.assertEqual(await self.present(*"abc"), [*"abc"])
         self.assertEqual((self.storage.stats.entries, self.storage.stats.dropped), (3, 0))
+
+
+class StatsTests(SqliteCase):
+    async def test_held(self) -> None:
+        """What is held, of each mapping too, is known with every write, whoever else writes, and after cleaning."""
+        for name, mapping in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "three")):
+            self.storage.store(stored(name, mapping=mapping, remove_after=NOW + ord(name)))
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.waiting), (0, 4))
+        await self.storage.flush()
+        held = {"one": Held(2, 2 * SIZE), "two": Held(1, SIZE), "three": Held(1, SIZE)}
+        self.assertEqual(self.storage.stats.mappings, held)
+        self.assertEqual((self.storage.stats.size, self.storage.stats.waiting), (4 * SIZE, 0))
+        other = self.open()
+        self.assertEqual((other.stats.entries, other.stats.mappings), (4, {}))
+        self.assertEqual(await other.remove_expired(NOW + ord("b")), 2)
+        self.assertEqual(other.stats.mappings, {"two": Held(1, SIZE), "three": Held(1, SIZE)})
+        self.assertEqual((other.stats.expired, other.stats.evicted), (2, 0))
+        await other.purge(Selection(mapping="two"))
+        self.assertEqual(other.stats.mappings, {"three": Held(1, SIZE)})
+
+    async def test_evicted(self) -> None:
+        """What was evicted is no longer held."""
+        self.storage = self.open(Limits(2, 2**30))
+        for name, mapping in (("a", "one"), ("b", "two"), ("c", "two")):
+            self.storage.store(stored(name, mapping=mapping))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.mappings, {"two": Held(2, 2 * SIZE)})
+
+    async def test_lookups(self) -> None:
+        """Lookups that found something are told from those that did not, or failed."""
+        self.storage.store(stored("a"))
+        for name in "aab":
+            await self.bodies(name)
+        await self.storage.flush()
+        await self.bodies("a")
+        self.assertEqual((self.storage.stats.hits, self.storage.stats.misses), (3, 1))
+        await self.storage.close()
+        with self.assertRaises(CacheError):
+            await self.bodies("a")
+        self.assertEqual((self.storage.stats.hits, self.storage.stats.misses), (3, 2))
+
+    async def test_waiting(self) -> None:
+        """What waits, in whatever batch, is counted; so are a purge and clearing."""
+        with self.busy_writer():
+            self.storage.store(stored("a"))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.storage.store(stored("b"))
+            purging = Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai")))
+            self.storage.invalidate("openai", b"/")
+            clearing = Deferred.fromCoroutine(self.storage.clear())
+            self.assertEqual(self.storage.stats.waiting, 5)
+        await purging
+        await clearing
+        self.assertEqual(self.storage.stats.waiting, 0)
+
+    async def test_flushes(self) -> None:
+        """How often changes were written, and how long that took; a clock set back takes nothing away."""
+        for number, seconds in enumerate((0.5, 0.25, 0)):
+            with self.busy_writer():
+                self.storage.store(stored(str(number)))
+                flush = Deferred.fromCoroutine(self.storage.flush())
+                self.clock.advance(seconds)
+            await flush
+            await self.written()
+        self.assertEqual(self.storage.stats.flushes, Flushes(3, 0.75, 0.5))
+        with self.busy_writer():
+            self.storage.store(stored())
+            flush = Deferred.fromCoroutine(self.storage.flush())
+            self.clock.rightNow -= 1000
+        await flush
+        self.assertEqual(self.storage.stats.flushes, Flushes(4, 0.75, 0.5))
+
+    async def test_damaged_name(self) -> None:
+        """A mapping's name that is no text any more stands in nobody's way."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.connect() as connection:
+            connection.execute("UPDATE totals SET mapping = CAST(x'6fff' AS TEXT)")
+        self.storage.store(stored("b", mapping="maps"))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.mappings, {"o\ufffd": Held(1, SIZE), "maps": Held(1, SIZE)})

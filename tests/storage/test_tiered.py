@@ -38,6 +38,13 @@ class SlowDisk(FakeStorage):
             waiting.callback(None)
 
 
+class MemoryDisk(MemoryStorage):
+    """A disk that counts."""
+
+    def touch(self, key):
+        pass
+
+
 class TieredTests(TestCase):
     def setUp(self) -> None:
         self.disk = SlowDisk()
@@ -249,6 +256,22 @@ class TieredTests(TestCase):
         self.storage.store(stored())
         self.disk.kept.clear()
         self.assertEqual(self.successResultOf(self.storage.clear()), 1)
+
+    def test_stats(self) -> None:
+        """Its figures are the disk's, with what memory answered among the hits; each tier's are there too."""
+        memory = MemoryStorage(100 * SIZE)
+        disk = MemoryDisk(1000 * SIZE)
+        storage = TieredStorage(memory, disk)
+        for name in "ab":
+            disk.store(stored(name))
+        for name in "aabc":
+            self.successResultOf(storage.lookup(key(name)))
+        storage.store(stored("c"))
+        stats = storage.stats
+        self.assertEqual((stats.entries, stats.hits, stats.misses, stats.hit_ratio), (3, 3, 1, 0.75))
+        self.assertEqual(list(stats.tiers), ["memory", "disk"])
+        above, below = stats.tiers.values()
+        self.assertEqual((above.hits, above.misses, below.hits, below.misses), (1, 3, 2, 1))
 
     def test_secret_and_close(self) -> None:
         """The secret is the disk's, and closing closes it."""
