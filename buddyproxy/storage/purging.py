@@ -15,6 +15,8 @@ from attrs import define, field, frozen
 from buddyproxy.cache.stored import NEVER
 from buddyproxy.storage.selection import Purge, Selection
 
+SLICE = 200
+"""Rows changed in one transaction."""
 _BATCH = 1000
 """Rows fetched at a time."""
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"

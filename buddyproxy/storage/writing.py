@@ -24,7 +24,7 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage import statements
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.database import Database
-from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.purging import SLICE, Purging, change_rows, find_rows
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Flushes
@@ -241,8 +241,8 @@ class WriteQueue:
 
     async def _purge(self, purging: Purging) -> None:
         rows = await self.database.read(find_rows, purging.query)
-        for start in range(0, len(rows), statements.SLICE):
-            some = rows[start : start + statements.SLICE]
+        for start in range(0, len(rows), SLICE):
+            some = rows[start : start + SLICE]
             purging.count += await self.database.write(change_rows, some, soft=purging.purge.soft)
 
     def _done(self, changes: Changes) -> None:
