@@ -12,8 +12,9 @@ from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.storage import statements
+from buddyproxy.storage import pace, statements
 from buddyproxy.storage.database import BUSY_TIMEOUT, Database
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.shelf import Responses
 from buddyproxy.storage.statements import Limits, Totals
@@ -37,6 +38,7 @@ class SqliteStorage:
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
+    _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
     _closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -128,7 +130,7 @@ class SqliteStorage:
         """
         await self.flush()
         count = 0
-        while removed := await self._database.write(statements.remove_expired, now):
+        while removed := await self._database.write(statements.remove_expired, now, self._queue.removing):
             count += removed
         await self._vacuum()
         return count
@@ -145,11 +147,11 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.write(statements.vacuum)
+        left = await self._database.write(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.write(statements.vacuum)
+            before, left = left, await self._database.write(statements.vacuum, self._vacuuming)
 
     async def flush(self) -> None:
         """Write out what was asked for until now; raises `CacheError` where that failed."""

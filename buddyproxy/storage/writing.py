@@ -18,9 +18,10 @@ from twisted.logger import Logger
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import statements
+from buddyproxy.storage import pace, statements
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.database import Database
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.trouble import Busy, Damaged
 
@@ -47,6 +48,7 @@ class WriteQueue:
     limits: Limits
     totals: Totals
     """What the file holds, as of the last write."""
+    removing: Pace = field(factory=pace.removing, init=False)
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     evicted: int = field(default=0, init=False)
@@ -189,13 +191,20 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared:
             last = await self.database.write(statements.last_row)
-            while removed := await self.database.write(statements.remove_until, last):
+            while removed := await self.database.write(statements.remove_until, last, self.removing):
                 changes.removed += removed
-        written = await self.database.write(statements.write, changes, self.clock.seconds(), self.limits)
-        self.totals = written.totals
-        self.evicted += written.evicted
+        self.totals = await self.database.write(statements.write, changes, self.clock.seconds())
+        self._too_much = False
+        if not self.totals.within(self.limits):
+            await self._evict()
+
+    async def _evict(self) -> None:
+        """Evict a slice; what is still too much goes after the next batch, if there is one."""
+        evicted = await self.database.write(statements.evict, self.limits, self.removing)
+        self.totals = evicted.totals
+        self.evicted += evicted.count
         # Where totals are wrong there may be nothing left to evict.
-        self._too_much = written.evicted > 0 and not written.totals.within(self.limits)
+        self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)

@@ -5,12 +5,14 @@ import stat
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import sqlite, statements, writing
+from buddyproxy.storage import sqlite, writing
 from buddyproxy.storage.statements import Limits
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, language, stored
 
 SIZE = stored("a").size
+SLICE = 500
+"""More than goes in one slice at first."""
 
 
 class LastingTests(SqliteCase):
@@ -146,7 +148,7 @@ class LimitsTests(SqliteCase):
     async def test_evicts_in_slices(self) -> None:
         """However many are too many, they go, some at a time."""
         self.storage = self.open(Limits(7, 2**30))
-        names = [str(number) for number in range(2 * statements.SLICE + 20)]
+        names = [str(number) for number in range(2 * SLICE + 20)]
         with self.busy_writer():
             for name in names:
                 self.storage.store(stored(name))
@@ -161,7 +163,7 @@ class LimitsTests(SqliteCase):
         """Closing does not wait for all that is too much to go: there is another time for that."""
         self.storage = self.open(Limits(7, 2**30))
         with self.busy_writer(), warnings() as said:
-            for number in range(2 * statements.SLICE):
+            for number in range(2 * SLICE):
                 self.storage.store(stored(str(number)))
             closing = Deferred.fromCoroutine(self.storage.close())
         await closing
@@ -178,10 +180,10 @@ class LimitsTests(SqliteCase):
 
     async def test_removes_in_slices(self) -> None:
         """However many are to be removed, they are, some at a time, and the file shrinks."""
-        count = 3 * statements.SLICE
+        count = 3 * SLICE
         for number in range(count):
             self.storage.store(stored(str(number), b"x" * 10_000, remove_after=NOW + number))
-        expired = statements.SLICE + 1
+        expired = SLICE + 1
         self.assertEqual(await self.storage.remove_expired(NOW + expired - 1), expired)
         self.assertEqual(self.storage.stats.entries, count - expired)
         self.assertEqual(await self.storage.clear(), count - expired)
