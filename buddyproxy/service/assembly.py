@@ -41,6 +41,7 @@ def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
         reactor,
         max_entries=settings.max_entries,
         max_bytes=int(settings.max_size_mb * MB),
+        compress=settings.enable_compression,
     )
     return TieredStorage(MemoryStorage(memory_limit, settings.max_entries), disk)
 

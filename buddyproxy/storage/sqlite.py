@@ -13,7 +13,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage import pace, statements
-from buddyproxy.storage.database import BUSY_TIMEOUT, Database
+from buddyproxy.storage.compression import INSTALLED, Compression
+from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.shelf import Responses
@@ -35,6 +36,7 @@ class SqliteStorage:
     _database: Database
     _clock: IReactorTime
     _limits: Limits
+    _compression: Compression | None = None
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
@@ -43,7 +45,8 @@ class SqliteStorage:
 
     def __attrs_post_init__(self) -> None:
         prepared = self._database.prepared
-        self._queue = WriteQueue(self._database, self._clock, self._limits, Totals(prepared.entries, prepared.size))
+        totals = Totals(prepared.entries, prepared.size)
+        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression)
 
     @classmethod
     def open(
@@ -53,15 +56,15 @@ class SqliteStorage:
         *,
         max_entries: int,
         max_bytes: int,
-        busy_timeout: float = BUSY_TIMEOUT,
+        compress: bool = True,
     ) -> "SqliteStorage":
         """Return the store in the file at `path`, made with its directories if need be, or in place of a damaged one.
 
-        Blocks while it does so, for `busy_timeout` seconds at most where another process is writing. Raises
+        Blocks while it does so, for `BUSY_TIMEOUT` seconds at most where another process is writing. Raises
         `CacheError` where the file cannot be written, is another program's, or a newer buddyproxy's.
         """
-        database = Database.open(Path(path), reactor, busy_timeout)
-        return cls(database, reactor, Limits(max_entries, max_bytes))
+        database = Database.open(Path(path), reactor)
+        return cls(database, reactor, Limits(max_entries, max_bytes), INSTALLED if compress else None)
 
     @property
     def secret(self) -> bytes:

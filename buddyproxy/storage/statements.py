@@ -11,6 +11,7 @@ from sqlite3 import Cursor
 from attrs import frozen
 
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
 from buddyproxy.storage.rows import INSERT, encode
 
@@ -55,12 +56,14 @@ class Evicted:
     count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float) -> Totals:
+def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
     """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
+    # Before the lock is taken, which the first change does: it may take a while.
+    rows = [encode(stored, now, compression) for stored in changes.stored]
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
     cursor.executemany(_DISCARD, changes.damaged.items())
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
-    cursor.executemany(INSERT, (encode(stored, now) for stored in changes.stored))
+    cursor.executemany(INSERT, rows)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
     return read_totals(cursor)
 

@@ -20,6 +20,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace, statements
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.statements import Limits, Totals
@@ -48,6 +49,7 @@ class WriteQueue:
     limits: Limits
     totals: Totals
     """What the file holds, as of the last write."""
+    compression: Compression | None = None
     removing: Pace = field(factory=pace.removing, init=False)
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
@@ -193,7 +195,7 @@ class WriteQueue:
             last = await self.database.write(statements.last_row)
             while removed := await self.database.write(statements.remove_until, last, self.removing):
                 changes.removed += removed
-        self.totals = await self.database.write(statements.write, changes, self.clock.seconds())
+        self.totals = await self.database.write(statements.write, changes, self.clock.seconds(), self.compression)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
