@@ -21,7 +21,6 @@ NOT_YET_IN_FORCE: Final = frozenset(
         "security.allowed_hosts",
         "cache.url",
         "cache.durability",
-        "cache.backup_interval_hours",
         "cache.targeted_fields",
         "throttling.default_requests_per_hour",
         "throttling.domain_limits",

@@ -46,6 +46,13 @@ def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
     return TieredStorage(MemoryStorage(memory_limit, settings.max_entries), disk)
 
 
+def disk_of(storage: Storage) -> SqliteStorage | None:
+    """Return the part of `storage` that has a file to be backed up, if there is one."""
+    if isinstance(storage, TieredStorage) and isinstance(storage.disk, SqliteStorage):
+        return storage.disk
+    return None
+
+
 @frozen
 class Assembly:
     """What the configuration in force is made into."""

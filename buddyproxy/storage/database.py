@@ -19,7 +19,7 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace
+from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore
 from buddyproxy.storage.trouble import Busy, Damaged, translated
 
 _log = Logger()
@@ -75,8 +75,8 @@ class Database:
 
     @classmethod
     def open(cls, path: Path, reactor: IReactorTime, busy_timeout: float = BUSY_TIMEOUT) -> "Database":
-        """Return the database in the file at `path`, made or replaced if need be; raises as `prepare_or_replace`."""
-        prepared, replaced = prepare_or_replace(path, reactor.seconds(), busy_timeout)
+        """Return the database in the file at `path`, made, restored or replaced if need be; raises as those do."""
+        prepared, replaced = prepare_or_restore(path, reactor.seconds(), busy_timeout)
         database = cls(path, prepared.secret, prepared, int(replaced), reactor, busy_timeout)
         database._open_pools()
         return database

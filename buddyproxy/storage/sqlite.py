@@ -13,6 +13,7 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage import pace, statements
+from buddyproxy.storage.backup import back_up, backup_age, remove_backups
 from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
@@ -41,6 +42,7 @@ class SqliteStorage:
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
     _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
+    _clears: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -143,7 +145,9 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
+        self._clears += 1
         count = await self._queue.clear()
+        remove_backups(self._database.path)
         await self._vacuum()
         return count
 
@@ -155,6 +159,18 @@ class SqliteStorage:
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
             before, left = left, await self._database.write(statements.vacuum, self._vacuuming)
+
+    async def back_up(self) -> None:
+        """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.
+
+        Raises `CacheError` where that cannot be done, or the store is cleared or closed meanwhile.
+        """
+        clears = self._clears
+        await self._database.read(back_up, self._database.path, lambda: self._closed or self._clears != clears)
+
+    def backup_age(self) -> float:
+        """Return how many seconds ago the backup was made; infinitely many where there is none."""
+        return backup_age(self._database.path, self._clock.seconds())
 
     async def flush(self) -> None:
         """Write out what was asked for until now; raises `CacheError` where that failed."""
