@@ -6,6 +6,7 @@ parts have their own modules: `database.py` the pools, `writing.py` the queue, `
 Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
@@ -21,7 +22,7 @@ from buddyproxy.storage.rows import find
 from buddyproxy.storage.shelf import Responses
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import StorageStats
-from buddyproxy.storage.trouble import Damaged
+from buddyproxy.storage.trouble import Damaged, Full
 from buddyproxy.storage.writing import WriteQueue
 
 TOUCH_EVERY = 10.0
@@ -133,9 +134,11 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium fails; what was removed until then is gone.
         """
-        await self.flush()
+        with suppress(Full):
+            # What there is no room for has been dropped; all the more should go.
+            await self.flush()
         count = 0
-        while removed := await self._database.write(statements.remove_expired, now, self._queue.removing):
+        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
             count += removed
         await self._vacuum()
         return count
@@ -154,11 +157,11 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.write(statements.vacuum, self._vacuuming)
+        left = await self._database.remove(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.write(statements.vacuum, self._vacuuming)
+            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
 
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.

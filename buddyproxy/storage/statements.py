@@ -60,12 +60,17 @@ def write(cursor: Cursor, changes: Changes, now: float, compression: Compression
     """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
     # Before the lock is taken, which the first change does: it may take a while.
     rows = [encode(stored, now, compression) for stored in changes.stored]
-    cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
-    cursor.executemany(_DISCARD, changes.damaged.items())
+    forget(cursor, changes)
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
     cursor.executemany(INSERT, rows)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
     return read_totals(cursor)
+
+
+def forget(cursor: Cursor, changes: Changes) -> None:
+    """Remove what `changes` is to remove, all but clearing."""
+    cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
+    cursor.executemany(_DISCARD, changes.damaged.items())
 
 
 def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:

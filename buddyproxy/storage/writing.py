@@ -7,8 +7,8 @@ Theory of operation. The newest batch is open and takes what is asked for. It is
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
 batch is written at a time. Where that fails because another process is writing, or because the file must first be
 replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove goes over to the next batch, since a response that was
-invalidated must never come back.
+was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
+to the next batch, since a response that was invalidated must never come back.
 """
 
 from attrs import define, field
@@ -24,7 +24,7 @@ from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.statements import Limits, Totals
-from buddyproxy.storage.trouble import Busy, Damaged
+from buddyproxy.storage.trouble import Busy, Damaged, Full
 
 WRITE_AFTER = 0.05
 """Seconds that changes wait for company."""
@@ -185,7 +185,7 @@ class WriteQueue:
         except (Busy, Damaged) as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
-            self._give_up(changes)
+            self._give_up(changes, kept=isinstance(error, Full) and await self._forget(changes))
             return error
         self._done(changes)
         return None
@@ -193,16 +193,29 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared:
             last = await self.database.write(statements.last_row)
-            while removed := await self.database.write(statements.remove_until, last, self.removing):
+            while removed := await self.database.remove(statements.remove_until, last, self.removing):
                 changes.removed += removed
         self.totals = await self.database.write(statements.write, changes, self.clock.seconds(), self.compression)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
+        await self.database.keep_reserve()
+
+    async def _forget(self, changes: Changes) -> bool:
+        """Remove what `changes` removes, though there is no room for what it stores; return whether that is done."""
+        if changes.cleared:
+            return False
+        if not (changes.forgotten or changes.damaged):
+            return True
+        try:
+            await self.database.remove(statements.forget, changes)
+        except CacheError:
+            return False
+        return True
 
     async def _evict(self) -> None:
         """Evict a slice; what is still too much goes after the next batch, if there is one."""
-        evicted = await self.database.write(statements.evict, self.limits, self.removing)
+        evicted = await self.database.remove(statements.evict, self.limits, self.removing)
         self.totals = evicted.totals
         self.evicted += evicted.count
         # Where totals are wrong there may be nothing left to evict.
@@ -220,10 +233,12 @@ class WriteQueue:
         self.oldest = changes.next
         self.size -= changes.stored.size
 
-    def _give_up(self, changes: Changes) -> None:
+    def _give_up(self, changes: Changes, *, kept: bool) -> None:
+        """Drop what `changes` is to store; unless it is `kept`, its promise to remove goes over to the next batch."""
         self._leave(changes)
         self.dropped += changes.stored.count
-        self.oldest.keep_promises_of(changes)
+        if not kept:
+            self.oldest.keep_promises_of(changes)
 
     def _failed(self, error: Exception) -> None:
         """Try again later, and tell those who wait that it will be later."""

@@ -34,7 +34,9 @@ class LastingTests(SqliteCase):
         self.storage.store(stored())
         await self.storage.flush()
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
-        self.assertEqual(files, dict.fromkeys(("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"), 0o600))
+        self.assertEqual(
+            files, dict.fromkeys((f"cache.sqlite{end}" for end in ("", "-wal", "-shm", ".reserve")), 0o600)
+        )
         self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
 
     async def test_secrets_differ(self) -> None:
