@@ -194,6 +194,44 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.successResultOf(service.stopService())
 
+    def test_backing_up_goes_on(self) -> None:
+        """A store is backed up at each interval, and at the start where the last one is that long ago."""
+        failures: list[Exception] = [CacheError("the disk is full"), ZeroDivisionError("a defect")]
+
+        class Disk:
+            age = 7200.0
+            made = 0
+
+            def backup_age(self) -> float:
+                return self.age
+
+            async def back_up(self) -> None:
+                self.made += 1
+                if failures:
+                    raise failures.pop(0)
+
+        service = self.service(cache={"database_path": ":memory:", "backup_interval_hours": 2})
+        disk: Any = Disk()
+        backing_up = service._start_backing_up(disk)
+        assert backing_up is not None
+        self.assertEqual(disk.made, 1)
+        for expected in (2, 3):
+            self.reactor.advance(7200)
+            self.assertEqual(disk.made, expected)
+        backing_up.stop()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        disk.age = 7199.0
+        backing_up = service._start_backing_up(disk)
+        assert backing_up is not None
+        self.assertEqual(disk.made, 3)
+        backing_up.stop()
+
+    def test_nothing_to_back_up(self) -> None:
+        """What is kept in memory alone is not backed up, nor what nobody asked to have backed up."""
+        self.assertIsNone(self.service(cache={"backup_interval_hours": 2})._start_backing_up(None))
+        disk: Any = object()
+        self.assertIsNone(self.service()._start_backing_up(disk))
+
     def test_log_file_that_cannot_be(self) -> None:
         """A log file that cannot be opened ends start-up."""
         service = self.service(logging={"enable_file": True, "file_path": "/proc/no/such.log"})

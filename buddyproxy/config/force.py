@@ -20,8 +20,6 @@ NOT_YET_IN_FORCE: Final = frozenset(
         "security.log_security_events",
         "security.allowed_hosts",
         "cache.url",
-        "cache.enable_compression",
-        "cache.backup_interval_hours",
         "cache.targeted_fields",
         "throttling.default_requests_per_hour",
         "throttling.domain_limits",

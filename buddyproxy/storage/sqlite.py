@@ -6,20 +6,24 @@ parts have their own modules: `database.py` the pools, `writing.py` the queue, `
 Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.storage import statements
+from buddyproxy.storage import pace, statements
+from buddyproxy.storage.backup import back_up, backup_age, remove_backups
+from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import StorageStats
-from buddyproxy.storage.trouble import Damaged
+from buddyproxy.storage.trouble import Damaged, Full
 from buddyproxy.storage.writing import WriteQueue
 
 TOUCH_EVERY = 10.0
@@ -35,11 +39,14 @@ class SqliteStorage:
     _database: Database
     _clock: IReactorTime
     _limits: Limits
+    _compression: Compression | None = None
     each: bool = False
     """Whether each store is committed by itself, and forced to the medium."""
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
+    _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
+    _clears: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
     _hits: int = field(default=0, init=False)
     _misses: int = field(default=0, init=False)
@@ -48,21 +55,22 @@ class SqliteStorage:
     def __attrs_post_init__(self) -> None:
         prepared = self._database.prepared
         totals = Totals(prepared.entries, prepared.size)
-        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self.each)
+        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression, self.each)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - settings one by one, as the configuration has them
         cls,
         path: str | Path,
         reactor: IReactorTime,
         *,
         max_entries: int,
         max_bytes: int,
+        compress: bool = True,
         each: bool = False,
     ) -> "SqliteStorage":
         """Return the store in the file at `path`, made with its directories if need be, or in place of a damaged one.
 
-        Blocks while it does so, for some seconds at most where another process is writing. Raises
+        Blocks while it does so, for `BUSY_TIMEOUT` seconds at most where another process is writing. Raises
         `CacheError` where the file cannot be written, is another program's, or a newer buddyproxy's.
 
         With `each`, every store is committed by itself, at once, and survives even a loss of power once it is: lost are
@@ -70,7 +78,7 @@ class SqliteStorage:
         moment's may be lost.
         """
         database = Database.open(Path(path), reactor)
-        return cls(database, reactor, Limits(max_entries, max_bytes), each)
+        return cls(database, reactor, Limits(max_entries, max_bytes), INSTALLED if compress else None, each)
 
     @property
     def secret(self) -> bytes:
@@ -151,9 +159,11 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium fails; what was removed until then is gone.
         """
-        await self.flush()
+        with suppress(Full):
+            # What there is no room for has been dropped; all the more should go.
+            await self.flush()
         count = 0
-        while removed := await self._database.write(statements.remove_expired, now):
+        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
             count += removed
             self._expired += removed
         await self._vacuum()
@@ -164,7 +174,9 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
+        self._clears += 1
         count = await self._queue.clear()
+        remove_backups(self._database.path)
         await self._vacuum()
         return count
 
@@ -183,11 +195,23 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.write(statements.vacuum)
+        left = await self._database.remove(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.write(statements.vacuum)
+            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
+
+    async def back_up(self) -> None:
+        """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.
+
+        Raises `CacheError` where that cannot be done, or the store is cleared or closed meanwhile.
+        """
+        clears = self._clears
+        await self._database.read(back_up, self._database.path, lambda: self._closed or self._clears != clears)
+
+    def backup_age(self) -> float:
+        """Return how many seconds ago the backup was made; infinitely many where there is none."""
+        return backup_age(self._database.path, self._clock.seconds())
 
     async def flush(self) -> None:
         """Write out what was asked for until now; raises `CacheError` where that failed."""

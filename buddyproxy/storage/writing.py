@@ -7,8 +7,8 @@ Theory of operation. The newest batch is open and takes what is asked for. It is
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
 batch is written at a time. Where that fails because another process is writing, or because the file must first be
 replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove goes over to the next batch, since a response that was
-invalidated must never come back.
+was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
+to the next batch, since a response that was invalidated must never come back.
 
 Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
 committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
@@ -21,14 +21,16 @@ from twisted.logger import Logger
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import statements
+from buddyproxy.storage import pace, statements
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.purging import SLICE, Purging, change_rows, find_rows
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Flushes
-from buddyproxy.storage.trouble import Busy, Damaged
+from buddyproxy.storage.trouble import Busy, Damaged, Full
 
 WRITE_AFTER = 0.05
 """Seconds that changes wait for company."""
@@ -53,8 +55,10 @@ class WriteQueue:
     limits: Limits
     totals: Totals
     """What the file holds, as of the last write."""
+    compression: Compression | None = None
     each: bool = False
     """Whether each store is written by itself, at once, and forced to the medium before the next."""
+    removing: Pace = field(factory=pace.removing, init=False)
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     evicted: int = field(default=0, init=False)
@@ -213,7 +217,7 @@ class WriteQueue:
         except (Busy, Damaged) as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
-            self._give_up(changes)
+            self._give_up(changes, kept=isinstance(error, Full) and await self._forget(changes))
             return error
         self._done(changes)
         return None
@@ -221,29 +225,49 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared:
             last = await self.database.write(statements.last_row)
-            while removed := await self.database.write(statements.remove_until, last):
+            while removed := await self.database.remove(statements.remove_until, last, self.removing):
                 changes.removed += removed
         for purging in changes.purges:
             await self._purge(purging)
         for part in changes.one_by_one() if self.each else (changes,):
             await self._write_part(part)
+        self._too_much = False
+        if not self.totals.within(self.limits):
+            await self._evict()
+        await self.database.keep_reserve()
 
     async def _write_part(self, changes: Changes) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        written = await self.database.write(write, changes, began, self.limits)
+        self.totals = await self.database.write(write, changes, began, self.compression)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
-        self.totals = written.totals
-        self.evicted += written.evicted
+
+    async def _forget(self, changes: Changes) -> bool:
+        """Remove what `changes` removes, though there is no room for what it stores; return whether that is done."""
+        if changes.cleared or changes.purges:
+            return False
+        if not (changes.forgotten or changes.damaged):
+            return True
+        try:
+            await self.database.remove(statements.forget, changes)
+        except CacheError:
+            return False
+        return True
+
+    async def _evict(self) -> None:
+        """Evict a slice; what is still too much goes after the next batch, if there is one."""
+        evicted = await self.database.remove(statements.evict, self.limits, self.removing)
+        self.totals = evicted.totals
+        self.evicted += evicted.count
         # Where totals are wrong there may be nothing left to evict.
-        self._too_much = written.evicted > 0 and not written.totals.within(self.limits)
+        self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
 
     async def _purge(self, purging: Purging) -> None:
         rows = await self.database.read(find_rows, purging.query)
         for start in range(0, len(rows), SLICE):
             some = rows[start : start + SLICE]
-            purging.count += await self.database.write(change_rows, some, soft=purging.purge.soft)
+            purging.count += await self.database.remove(change_rows, some, soft=purging.purge.soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)
@@ -257,10 +281,12 @@ class WriteQueue:
         self.oldest = changes.next
         self.size -= changes.stored.size
 
-    def _give_up(self, changes: Changes) -> None:
+    def _give_up(self, changes: Changes, *, kept: bool) -> None:
+        """Drop what `changes` is to store; unless it is `kept`, its promise to remove goes over to the next batch."""
         self._leave(changes)
         self.dropped += changes.stored.count
-        self.oldest.keep_promises_of(changes)
+        if not kept:
+            self.oldest.keep_promises_of(changes)
 
     def _failed(self, error: Exception) -> None:
         """Try again later, and tell those who wait that it will be later."""

@@ -5,7 +5,7 @@ import stat
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import sqlite, statements, writing
+from buddyproxy.storage import sqlite, writing
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import Flushes, Held
@@ -13,6 +13,8 @@ from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, language, stored
 
 SIZE = stored("a").size
+SLICE = 500
+"""More than goes in one slice at first."""
 
 
 class LastingTests(SqliteCase):
@@ -34,7 +36,9 @@ class LastingTests(SqliteCase):
         self.storage.store(stored())
         await self.storage.flush()
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
-        self.assertEqual(files, dict.fromkeys(("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"), 0o600))
+        self.assertEqual(
+            files, dict.fromkeys((f"cache.sqlite{end}" for end in ("", "-wal", "-shm", ".reserve")), 0o600)
+        )
         self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
 
     async def test_secrets_differ(self) -> None:
@@ -148,7 +152,7 @@ class LimitsTests(SqliteCase):
     async def test_evicts_in_slices(self) -> None:
         """However many are too many, they go, some at a time."""
         self.storage = self.open(Limits(7, 2**30))
-        names = [str(number) for number in range(2 * statements.SLICE + 20)]
+        names = [str(number) for number in range(2 * SLICE + 20)]
         with self.busy_writer():
             for name in names:
                 self.storage.store(stored(name))
@@ -163,7 +167,7 @@ class LimitsTests(SqliteCase):
         """Closing does not wait for all that is too much to go: there is another time for that."""
         self.storage = self.open(Limits(7, 2**30))
         with self.busy_writer(), warnings() as said:
-            for number in range(2 * statements.SLICE):
+            for number in range(2 * SLICE):
                 self.storage.store(stored(str(number)))
             closing = Deferred.fromCoroutine(self.storage.close())
         await closing
@@ -180,10 +184,10 @@ class LimitsTests(SqliteCase):
 
     async def test_removes_in_slices(self) -> None:
         """However many are to be removed, they are, some at a time, and the file shrinks."""
-        count = 3 * statements.SLICE
+        count = 3 * SLICE
         for number in range(count):
             self.storage.store(stored(str(number), b"x" * 10_000, remove_after=NOW + number))
-        expired = statements.SLICE + 1
+        expired = SLICE + 1
         self.assertEqual(await self.storage.remove_expired(NOW + expired - 1), expired)
         self.assertEqual(self.storage.stats.entries, count - expired)
         self.assertEqual(await self.storage.clear(), count - expired)
