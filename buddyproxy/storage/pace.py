@@ -61,6 +61,11 @@ def removing(timer: Callable[[], float] = perf_counter) -> Pace:
     return Pace(100 * ROW_COST, ROW_COST, 2000 * ROW_COST, timer)
 
 
+def purging(timer: Callable[[], float] = perf_counter) -> Pace:
+    """Return a pace for removing or marking rows whose size nobody looked up."""
+    return Pace(100, 1, 2000, timer)
+
+
 def vacuuming(timer: Callable[[], float] = perf_counter) -> Pace:
     """Return a pace for giving pages back."""
     return Pace(500, 16, 10_000, timer)

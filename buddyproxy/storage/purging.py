@@ -13,10 +13,9 @@ from sqlite3 import Cursor
 from attrs import define, field, frozen
 
 from buddyproxy.cache.stored import NEVER
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.selection import Purge, Selection
 
-SLICE = 200
-"""Rows changed in one transaction."""
 _BATCH = 1000
 """Rows fetched at a time."""
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"
@@ -100,8 +99,10 @@ def find_rows(cursor: Cursor, query: Query) -> Sequence[int]:
     return ids
 
 
-def change_rows(cursor: Cursor, ids: Sequence[int], *, soft: bool) -> int:
+def change_rows(cursor: Cursor, ids: Sequence[int], pace: Pace, *, soft: bool) -> int:
     """Remove the rows with `ids`, or mark them as stale; return how many that changed."""
-    if soft:
-        return cursor.executemany(_MARK, ((NEVER, row, NEVER) for row in ids)).rowcount
-    return cursor.executemany(_REMOVE, ((row,) for row in ids)).rowcount
+    with pace.holding(cursor) as note:
+        note(len(ids))
+        if soft:
+            return cursor.executemany(_MARK, ((NEVER, row, NEVER) for row in ids)).rowcount
+        return cursor.executemany(_REMOVE, ((row,) for row in ids)).rowcount

@@ -26,7 +26,7 @@ from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
-from buddyproxy.storage.purging import SLICE, Purging, change_rows, find_rows
+from buddyproxy.storage.purging import Purging, change_rows, find_rows
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Flushes
@@ -59,6 +59,7 @@ class WriteQueue:
     each: bool = False
     """Whether each store is written by itself, at once, and forced to the medium before the next."""
     removing: Pace = field(factory=pace.removing, init=False)
+    purging: Pace = field(factory=pace.purging, init=False)
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     evicted: int = field(default=0, init=False)
@@ -265,9 +266,10 @@ class WriteQueue:
 
     async def _purge(self, purging: Purging) -> None:
         rows = await self.database.read(find_rows, purging.query)
-        for start in range(0, len(rows), SLICE):
-            some = rows[start : start + SLICE]
-            purging.count += await self.database.remove(change_rows, some, soft=purging.purge.soft)
+        start = 0
+        while some := rows[start : start + self.purging.budget]:
+            start += len(some)
+            purging.count += await self.database.remove(change_rows, some, self.purging, soft=purging.purge.soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)

@@ -13,7 +13,7 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage import statements, writing
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
-from buddyproxy.storage.purging import SLICE, find_rows, query_for
+from buddyproxy.storage.purging import find_rows, query_for
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Selection
 from tests.storage.contract import PURGES
@@ -117,7 +117,7 @@ class UpgradeTests(SynchronousTestCase):
 class PurgingTests(SqliteCase):
     async def test_in_slices(self) -> None:
         """However many are selected, they go, some at a time; other work goes on, and the file shrinks."""
-        count = 2 * SLICE + 1
+        count = 401
         with self.busy_writer():
             for number in range(count):
                 self.storage.store(stored(str(number), b"x" * 10_000, tags="t"))
