@@ -13,7 +13,9 @@ import os
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
+from glob import escape
 from pathlib import Path
+from stat import S_ISREG
 
 from twisted.logger import Logger
 
@@ -41,8 +43,10 @@ def backup_age(path: Path, now: float) -> float:
 def remove_backups(path: Path) -> None:
     """Remove all copies of the file at `path` that were made here; raises `CacheError` where one stays."""
     try:
-        for copied in [backup_path(path), *path.parent.glob(f"{path.name}.before-*")]:
-            copied.unlink(missing_ok=True)
+        # Those of schemas before, and of a backup's before it was restored, among them.
+        for ending in (".backup*", ".before-*"):
+            for copied in path.parent.glob(escape(path.name) + ending):
+                copied.unlink(missing_ok=True)
     except OSError as error:
         raise CacheError(f"{path}: its backup cannot be removed: {error.strerror}") from error
 
@@ -120,8 +124,12 @@ def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
 
 
 def is_lost(path: Path) -> bool:
-    """Return whether nothing is at `path`, or nothing is in it."""
+    """Return whether nothing is at `path`, or a file with nothing in it."""
     try:
-        return path.stat().st_size == 0
+        found = path.stat()
+    except FileNotFoundError:
+        return True
     except OSError:
-        return not path.exists()
+        # Whoever opens it will say why it cannot be.
+        return False
+    return S_ISREG(found.st_mode) and found.st_size == 0

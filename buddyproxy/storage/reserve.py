@@ -6,6 +6,7 @@ in the store's.
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 from attrs import define
 
@@ -26,16 +27,21 @@ class Reserve:
         """Take the room; return whether there was so much."""
         try:
             file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            try:
-                os.posix_fallocate(file, 0, self.size)
-            finally:
-                os.close(file)
+            with open(file, "r+b") as opened:
+                self._take(opened)
         except OSError:
             # What there was is not for us to use up.
             self.release()
         else:
             self.held = True
         return self.held
+
+    def _take(self, file: BinaryIO) -> None:
+        # Not every system has it.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, self.size)
+        else:
+            file.write(bytes(self.size))
 
     def release(self) -> bool:
         """Give the room up; return whether there was any to give."""

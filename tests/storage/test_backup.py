@@ -1,5 +1,6 @@
 """Copies of the file: made while it is written to, private, sound, and put in its place when it is lost."""
 
+import os
 import sqlite3
 import stat
 from contextlib import closing
@@ -9,7 +10,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.backup import PAGES, backup_path, copy
+from buddyproxy.storage.backup import PAGES, backup_path, copy, is_lost
 from buddyproxy.storage.files import clear_file, prepare, prepare_or_restore, upgrade
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, stored
@@ -165,6 +166,19 @@ class BackUpTests(SqliteCase):
         self.assertEqual((said, await self.present("a")), ([], []))
 
 
+class LostTests(SynchronousTestCase):
+    def test_lost(self) -> None:
+        """What is not there, and a file with nothing in it, is lost; what is something else is for others to judge."""
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        empty, full, pipe = (directory / name for name in ("empty", "full", "pipe"))
+        empty.touch()
+        full.write_bytes(b"x")
+        os.mkfifo(pipe)
+        places = (empty, full, pipe, directory, directory / "nothing", full / "below")
+        self.assertEqual([is_lost(place) for place in places], [True, False, False, False, True, False])
+
+
 class UpgradeTests(SynchronousTestCase):
     def setUp(self) -> None:
         self.path = Path(self.mktemp()).absolute() / "cache.sqlite"
@@ -211,6 +225,7 @@ class UpgradeTests(SynchronousTestCase):
         with closing(sqlite3.connect(self.path)) as connection:
             copy(connection, self.kept)
             copy(connection, backup_path(self.path))
+            copy(connection, Path(f"{backup_path(self.path)}.before-002"))
         clear_file(self.path)
         self.assertEqual([path.name for path in self.path.parent.iterdir()], ["cache.sqlite"])
         self.assertFalse(prepare_or_restore(self.path, NOW, 0.05)[1])
