@@ -17,9 +17,11 @@ from buddyproxy.config import Config
 from buddyproxy.errors import CacheError, ConfigurationError
 from buddyproxy.message import Request
 from buddyproxy.service import ProxyService, StartUpError
-from buddyproxy.service.assembly import gate_of
+from buddyproxy.service.assembly import gate_of, open_storage
 from buddyproxy.service.listening import Address, addresses_of, reaches_out, url_of
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.sqlite import SqliteStorage
+from buddyproxy.storage.tiered import TieredStorage
 from tests.support.memory import Connection, parse, spell
 
 KEY = "correct-horse-battery-staple"
@@ -258,11 +260,65 @@ class ServiceTests(SynchronousTestCase):
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.successResultOf(service.stopService())
 
+    def test_backing_up_goes_on(self) -> None:
+        """A store is backed up at each interval, and at the start where the last one is that long ago."""
+        failures: list[Exception] = [CacheError("the disk is full"), ZeroDivisionError("a defect")]
+
+        class Disk:
+            age = 7200.0
+            made = 0
+
+            def backup_age(self) -> float:
+                return self.age
+
+            async def back_up(self) -> None:
+                self.made += 1
+                if failures:
+                    raise failures.pop(0)
+
+        service = self.service(cache={"database_path": ":memory:", "backup_interval_hours": 2})
+        disk: Any = Disk()
+        backing_up = service._start_backing_up(disk)
+        assert backing_up is not None
+        self.assertEqual(disk.made, 1)
+        for expected in (2, 3):
+            self.reactor.advance(7200)
+            self.assertEqual(disk.made, expected)
+        backing_up.stop()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        disk.age = 7199.0
+        backing_up = service._start_backing_up(disk)
+        assert backing_up is not None
+        self.assertEqual(disk.made, 3)
+        backing_up.stop()
+
+    def test_nothing_to_back_up(self) -> None:
+        """What is kept in memory alone is not backed up, nor what nobody asked to have backed up."""
+        self.assertIsNone(self.service(cache={"backup_interval_hours": 2})._start_backing_up(None))
+        disk: Any = object()
+        self.assertIsNone(self.service()._start_backing_up(disk))
+
     def test_log_file_that_cannot_be(self) -> None:
         """A log file that cannot be opened ends start-up."""
         service = self.service(logging={"enable_file": True, "file_path": "/proc/no/such.log"})
         with self.assertRaises(StartUpError):
             service.startService()
+
+
+class StorageTests(SynchronousTestCase):
+    """The store as the configuration asks for it."""
+
+    def test_durability(self) -> None:
+        """Every store is committed by itself where the configuration says so."""
+        for durability, each in (("group", False), ("each", True)):
+            with TemporaryDirectory() as directory:
+                path = str(Path(directory, "cache.sqlite"))
+                settings = Config.from_mapping({"cache": {"durability": durability, "database_path": path}}).cache
+                storage = open_storage(settings, MemoryReactorClock())
+                assert isinstance(storage, TieredStorage)
+                assert isinstance(storage.disk, SqliteStorage)
+                self.assertEqual(storage.disk.each, each)
+                self.successResultOf(Deferred.fromCoroutine(storage.close()))
 
 
 class GateTests(SynchronousTestCase):

@@ -11,6 +11,7 @@ from twisted.web.server import Request as ServerRequest
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.selection import Selection
 from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, Reply, parse, spell
 
 HOUR = 3600
@@ -86,6 +87,24 @@ class ReuseTests(WalkTests):
         self.assertEqual((again.status, again.body), (200, b"hello"))
         self.assertEqual(self.origin.statuses, [200, 304])
         self.assertIn("fwd-status=304", again["Cache-Status"] or "")
+
+    def test_purged_softly(self) -> None:
+        """What was purged softly costs the origin only a 304, and is then reused as before."""
+        self.start(validating('"1"', cache_control="max-age=60"))
+        first = self.ask()
+        purged = self.proxy.storage.purge(Selection(prefix=b"http://origin.example/base/"), soft=True)
+        self.assertEqual(self.successResultOf(purged), 1)
+        again, last = self.ask(), self.ask()
+        self.assertEqual(self.words(first, again, last), ["fwd=uri-miss", "fwd=stale", "hit"])
+        self.assertEqual([reply.body for reply in (first, again, last)], [b"hello"] * 3)
+        self.assertEqual(self.origin.statuses, [200, 304])
+
+    def test_purged(self) -> None:
+        """What was purged is asked for again, by a tag that the origin gave it."""
+        self.start(answering(cache_control="max-age=60", surrogate_key="things thing-1"))
+        self.ask()
+        self.assertEqual(self.successResultOf(self.proxy.storage.purge(Selection(tag=b"things"))), 1)
+        self.assertEqual(self.words(self.ask(), self.ask()), ["fwd=uri-miss", "hit"])
 
     def test_refetches_what_has_no_validator(self) -> None:
         """A stale response without a validator is fetched anew."""

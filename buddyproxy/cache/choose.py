@@ -88,6 +88,9 @@ def _choose(
     age = current_age(selected, now)
     lifetime = freshness_lifetime(selected.response, policy, selected.response_time) or 0.0
     refusal = _refusal(directives, _binding(selected, policy), age, lifetime)
+    if refusal is None and selected.outdated:
+        # Purged, softly: whoever did that knows better than the fields, and than a caller's max-stale.
+        refusal = "stale"
     if refusal is None:
         return Reuse(selected, int(age), int(lifetime - age))
     fields = conditions(selected)

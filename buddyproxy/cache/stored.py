@@ -3,9 +3,13 @@
 from functools import cached_property
 from hashlib import sha256
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
+from buddyproxy.cache.tags import tags
 from buddyproxy.message import Headers, Response
+
+NEVER = float("-inf")
+"""When a response stopped being fresh that is not to be reused again, whatever its fields say."""
 
 Selecting = tuple[tuple[bytes, bytes | None], ...]
 """Selecting header fields (RFC 9111, 4.1): lower-case name and normalised value, None where the request had none.
@@ -35,7 +39,7 @@ class StoredResponse:
     response_time: float
     """When the response's head arrived, in seconds since the epoch."""
     expires: float
-    """When it stops being fresh, in seconds since the epoch: an index for cleaning up; reuse is decided anew."""
+    """When it stops being fresh, in seconds since the epoch; reuse is decided anew, unless this is `NEVER`."""
     remove_after: float
     """When it is of no more use, not even to validate, in seconds since the epoch."""
 
@@ -47,6 +51,20 @@ class StoredResponse:
             for part in (name, b"-" if value is None else b"+" + value):
                 digest.update(b"%d:" % len(part) + part)
         return digest.digest()[:16]
+
+    @cached_property
+    def tags(self) -> tuple[bytes, ...]:
+        """Return the names by which its origin lets it be purged together with others."""
+        return tags(self.headers)
+
+    @property
+    def outdated(self) -> bool:
+        """Return whether it was marked as stale for good: validated it may serve again, reused as it is not."""
+        return self.expires == NEVER
+
+    def marked_outdated(self) -> "StoredResponse":
+        """Return it marked as stale, until it is freshened."""
+        return evolve(self, expires=NEVER)
 
     @property
     def headers(self) -> Headers:

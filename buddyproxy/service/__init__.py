@@ -14,11 +14,12 @@ from buddyproxy import __version__
 from buddyproxy.config import Config, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError
 from buddyproxy.metrics import Metrics
-from buddyproxy.service.assembly import Assembly, Reactor, gate_of, open_storage
+from buddyproxy.service.assembly import Assembly, Reactor, disk_of, gate_of, open_storage
 from buddyproxy.service.checks import check
 from buddyproxy.service.listening import Address, addresses_of, has_key, reaches_out, url_of
 from buddyproxy.service.logs import RotatedLog, logs_requests
 from buddyproxy.storage import Storage
+from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.upstream import Upstream
 from buddyproxy.web.site import ProxySite
 
@@ -40,6 +41,7 @@ class _Running:
     storage: Storage
     upstream: Upstream
     cleaning: LoopingCall
+    backing_up: LoopingCall | None
     log_file: RotatedLog | None
 
 
@@ -134,7 +136,17 @@ class ProxyService(Service):
         cleaning = LoopingCall(lambda: Deferred.fromCoroutine(self._clean(storage)))
         cleaning.clock = self._reactor
         cleaning.start(self._config.cache.cleanup_interval_hours * 3600)
-        return _Running(storage, upstream, cleaning, log_file)
+        return _Running(storage, upstream, cleaning, self._start_backing_up(disk_of(storage)), log_file)
+
+    def _start_backing_up(self, disk: SqliteStorage | None) -> LoopingCall | None:
+        interval = self._config.cache.backup_interval_hours * 3600
+        if disk is None or not interval:
+            return None
+        backing_up = LoopingCall(lambda: Deferred.fromCoroutine(self._back_up(disk)))
+        backing_up.clock = self._reactor
+        # Not at every start, where these come often.
+        backing_up.start(interval, now=disk.backup_age() >= interval)
+        return backing_up
 
     def _announce(self) -> None:
         if not self._ports:
@@ -162,6 +174,15 @@ class ProxyService(Service):
             if removed:
                 _log.info("{count} stored response(s) removed that had expired", count=removed)
 
+    async def _back_up(self, disk: SqliteStorage) -> None:
+        """Copy the store's file. It reports its own failures, so that one bad run does not end the loop."""
+        try:
+            await disk.back_up()
+        except CacheError as error:
+            _log.warn("the store could not be backed up: {error}", error=error)
+        except Exception:  # noqa: BLE001 - the outermost boundary of a looping call
+            _log.failure("the store could not be backed up, which is a defect in buddyproxy")
+
     async def _stop(self) -> None:
         await self._close_ports()
         await self._drain()
@@ -169,6 +190,8 @@ class ProxyService(Service):
         if running is None:
             return
         running.cleaning.stop()
+        if running.backing_up is not None:
+            running.backing_up.stop()
         await running.upstream.close()
         await running.storage.close()
         if running.log_file is not None:

@@ -41,8 +41,17 @@ def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
         reactor,
         max_entries=settings.max_entries,
         max_bytes=int(settings.max_size_mb * MB),
+        each=settings.durability == "each",
+        compress=settings.enable_compression,
     )
     return TieredStorage(MemoryStorage(memory_limit, settings.max_entries), disk)
+
+
+def disk_of(storage: Storage) -> SqliteStorage | None:
+    """Return the part of `storage` that has a file to be backed up, if there is one."""
+    if isinstance(storage, TieredStorage) and isinstance(storage.disk, SqliteStorage):
+        return storage.disk
+    return None
 
 
 @frozen

@@ -7,18 +7,24 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.stats import StorageStats
 
 
 class Storage(Protocol):
     """Keeps stored responses by key.
 
-    Changes are visible to the next `lookup` at once, also where they are yet to be written out: `store`, `invalidate`
-    and `remove_expired` may return before the medium has them, `close` does not.
+    Changes are visible to the next `lookup` at once, also where they are yet to be written out: `store` and
+    `invalidate` may return before the medium has them, the others do not.
     """
 
     @property
     def secret(self) -> bytes:
         """32 random bytes, made with the store and kept with it: what credentials are digested under."""
+
+    @property
+    def stats(self) -> StorageStats:
+        """Its figures as they stand; to ask for them costs next to nothing."""
 
     async def lookup(self, key: bytes) -> Sequence[StoredResponse]:
         """Return every stored response of `key`, the one last stored first.
@@ -31,6 +37,13 @@ class Storage(Protocol):
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
         """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale (`soft`); return how many responses that changed.
+
+        What was marked already is not counted again. Raises `CacheError` where the medium refuses for now; what was
+        purged stays out of sight all the same, and it is tried again.
+        """
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now` (`StoredResponse.remove_after`); return how many."""

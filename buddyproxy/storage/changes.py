@@ -12,13 +12,18 @@ making a change twice changes nothing, and where a later batch was written meanw
 comes out is how things stand at the moment it is put together. A batch nobody holds any more is gone.
 """
 
+from collections.abc import Iterator
+
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.purging import Purging
 from buddyproxy.storage.shelf import SAFE, Responses, Shelf, newest
 
 FORGOTTEN_LIMIT = 100_000
 """How many URIs a batch forgets one by one. Only a medium that refuses writes for long lets them become so many."""
+PURGE_LIMIT = 100
+"""The same for purges, each of which every lookup has to go by meanwhile."""
 
 
 @define(eq=False)
@@ -27,6 +32,8 @@ class Changes:
 
     cleared: bool = field(default=False)
     """Whether everything stored before is to go."""
+    purges: list[Purging] = field(factory=list)
+    """What of everything stored before is to go, or to be marked."""
     forgotten: set[tuple[str, bytes]] = field(factory=set, init=False)
     """Mappings and URIs of which everything stored before, in answer to a safe method, is to go."""
     damaged: dict[int, object] = field(factory=dict, init=False)
@@ -41,9 +48,14 @@ class Changes:
     next: "Changes | None" = field(default=None, init=False, repr=False)
 
     @property
+    def asked(self) -> int:
+        """Return how many changes there are to make."""
+        return self.count + self.cleared + len(self.purges)
+
+    @property
     def empty(self) -> bool:
         """Return whether nothing was asked for."""
-        return not (self.count or self.cleared)
+        return not self.asked
 
     def store(self, stored: StoredResponse) -> None:
         """Have `stored` stored."""
@@ -71,15 +83,33 @@ class Changes:
         """Have everything removed that `other`, asked for earlier and never written, was to remove."""
         self.cleared = self.cleared or other.cleared
         self.removed += other.removed
-        self.count += other.cleared + len(other.forgotten)
+        self.count += len(other.forgotten)
+        self.purges = other.purges + self.purges
         self._forget(other.forgotten)
+        if len(self.purges) > PURGE_LIMIT:
+            self._forget_all()
+
+    def one_by_one(self) -> Iterator["Changes"]:
+        """Yield what to write, one after the other, so that each store is written by itself."""
+        others = Changes()
+        others.forgotten, others.damaged, others.touched = self.forgotten, self.damaged, self.touched
+        if self.forgotten or self.damaged or self.touched or not self.stored.count:
+            yield others
+        for stored in self.stored:
+            part = Changes()
+            part.store(stored)
+            yield part
 
     def _forget(self, forgotten: set[tuple[str, bytes]]) -> None:
         self.forgotten |= forgotten
         if len(self.forgotten) > FORGOTTEN_LIMIT:
-            # To forget more than was asked is always right.
-            self.cleared = True
-            self.forgotten = set()
+            self._forget_all()
+
+    def _forget_all(self) -> None:
+        # To forget more than was asked is always right.
+        self.cleared = True
+        self.forgotten = set()
+        self.purges = []
 
     def over(self, key: bytes, found: Responses) -> Responses:
         """Return the stored responses of `key` as they stand after this batch and those after it, `found` before."""
@@ -92,7 +122,9 @@ class Changes:
     def _over(self, key: bytes, found: Responses) -> Responses:
         if self.cleared:
             found = ()
-        elif self.forgotten:
+        for purging in self.purges:
+            found = purging.purge.over(found)
+        if self.forgotten:
             found = tuple(s for s in found if s.method not in SAFE or (s.mapping, s.uri) not in self.forgotten)
         # The oldest first, as they were stored.
         for stored in reversed(self.stored.get(key)):

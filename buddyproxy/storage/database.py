@@ -19,8 +19,9 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace
-from buddyproxy.storage.trouble import Busy, Damaged, translated
+from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore
+from buddyproxy.storage.reserve import Reserve
+from buddyproxy.storage.trouble import Busy, Damaged, Full, translated
 
 _log = Logger()
 
@@ -31,6 +32,8 @@ PREPARE_TIMEOUT = 0.5
 """The same for making a new file while running, for which the reactor waits."""
 REPLACE_EVERY = 60.0
 """Seconds at least between two replacements: a medium that damages whatever is written should not fill up with them."""
+RESERVE_EVERY = 60.0
+"""Seconds at least between two times that the reserve is taken again."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -69,15 +72,21 @@ class Database:
     """The writer and the readers, while there are any."""
     _replacing: bool = field(default=False, init=False)
     _replace_after: float = field(default=float("-inf"), init=False)
+    _reserve: Reserve = field(init=False)
+    _reserve_after: float = field(default=float("-inf"), init=False)
     _closed: bool = field(default=False, init=False)
     _running: int = field(default=0, init=False)
     _awaiting_idle: list[Deferred[None]] = field(factory=list, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        self._reserve = Reserve(Path(f"{self.path}.reserve"))
+
     @classmethod
     def open(cls, path: Path, reactor: IReactorTime, busy_timeout: float = BUSY_TIMEOUT) -> "Database":
-        """Return the database in the file at `path`, made or replaced if need be; raises as `prepare_or_replace`."""
-        prepared, replaced = prepare_or_replace(path, reactor.seconds(), busy_timeout)
+        """Return the database in the file at `path`, made, restored or replaced if need be; raises as those do."""
+        prepared, replaced = prepare_or_restore(path, reactor.seconds(), busy_timeout)
         database = cls(path, prepared.secret, prepared, int(replaced), reactor, busy_timeout)
+        database._reserve.establish()
         database._open_pools()
         return database
 
@@ -108,6 +117,26 @@ class Database:
             # SQLite would not mind to go on writing into a file that has no name any more.
             raise Busy(f"{self.path}: the store is being replaced")
         return await self._run(writer, work, *args, **kwargs)
+
+    async def remove(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `work`, which gives room back, as `write` does; where the disk is full, with the reserve's room."""
+        try:
+            return await self.write(work, *args, **kwargs)
+        except Full:
+            if not await self.write(lambda _: self._reserve.release()):
+                raise
+        self._reserve_after = self._reactor.seconds() + RESERVE_EVERY
+        result = await self.write(work, *args, **kwargs)
+        # From here on the log can use its own room again.
+        await self.write(lambda cursor: cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+        return result
+
+    async def keep_reserve(self) -> None:
+        """Take the reserve again where it was given up a while ago, if there is room for it; raises as `write`."""
+        now = self._reactor.seconds()
+        if not self._reserve.held and now >= self._reserve_after:
+            self._reserve_after = now + RESERVE_EVERY
+            await self.write(lambda _: self._reserve.establish())
 
     async def read(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run `work` in a reader's thread, where text comes as bytes; raises `CacheError`."""

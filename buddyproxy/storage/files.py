@@ -7,7 +7,7 @@ the schema's files and their numbers, and of what is in the tables no more than 
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
 from importlib import resources
@@ -18,6 +18,7 @@ from attrs import field, frozen
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
+from buddyproxy.storage.backup import copy, is_lost, remove_backups, restore
 from buddyproxy.storage.trouble import Damaged, translated
 
 MAGIC = b"SQLite format 3\0"
@@ -28,6 +29,9 @@ _log = Logger()
 
 Inode = tuple[int, int]
 """What tells a file from another of the same name."""
+
+Restored = Callable[[Path], bool]
+"""Puts a backup in the place of the file that was at a path; returns whether there was one."""
 
 
 @frozen
@@ -40,7 +44,23 @@ class Prepared:
     size: int
 
 
-def prepare_or_replace(path: Path, now: float, timeout: float, secret: bytes | None = None) -> tuple[Prepared, bool]:
+def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
+    """Make the file at `path` ready, a lost or damaged one's backup in its place; else as `prepare_or_replace`.
+
+    A sound backup is read from end to end, which takes its time.
+    """
+
+    def restored(path: Path) -> bool:
+        return restore(path, lambda backup: prepare(backup, timeout))
+
+    if is_lost(path) and restored(path):
+        _log.warn("The store's file {path} was lost: its backup takes its place", path=str(path))
+    return prepare_or_replace(path, now, timeout, restored=restored)
+
+
+def prepare_or_replace(
+    path: Path, now: float, timeout: float, secret: bytes | None = None, restored: Restored = lambda _: False
+) -> tuple[Prepared, bool]:
     """Make the file at `path` ready, in place of a damaged one if need be; return it, and whether that was so.
 
     A new one gets `secret`, or a secret of its own.
@@ -52,7 +72,7 @@ def prepare_or_replace(path: Path, now: float, timeout: float, secret: bytes | N
     try:
         return prepare(path, timeout, secret), False
     except Damaged as error:
-        moved = move_aside(path, inode, now, str(error))
+        moved = move_aside(path, inode, now, str(error), restored)
         return prepare(path, timeout, secret), moved
 
 
@@ -62,11 +82,12 @@ def clear_file(path: Path, timeout: float = 5.0) -> int:
     Raises `CacheError` as `prepare_or_replace` does.
     """
     prepare_or_replace(path, time.time(), timeout)
+    remove_backups(path)
     try:
         with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
             count = connection.execute("DELETE FROM cache_entries").rowcount
-            # It frees a page with each row fetched.
-            connection.execute("PRAGMA incremental_vacuum").fetchall()
+            # A step frees one page; a script takes all of them.
+            connection.executescript("PRAGMA incremental_vacuum")
     except sqlite3.Error as error:
         raise translated(error, path) from error
     return count
@@ -85,7 +106,7 @@ def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared
         raise CacheError(f"{path}: the store cannot be opened: {error.strerror}") from error
     try:
         with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
-            _upgrade(connection, path)
+            upgrade(connection, path, dict(_schemas()))
             return _inspect(connection, path, inode, secret)
     except sqlite3.Error as error:
         raise translated(error, path) from error
@@ -125,11 +146,10 @@ def _check(path: Path) -> None:
         raise Damaged(f"{path}: file is not a database")
 
 
-def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
-    """Bring the schema up to date, all of it or nothing."""
+def upgrade(connection: sqlite3.Connection, path: Path, schemas: dict[int, str]) -> None:
+    """Bring the schema of the file at `path` up to date, all of it or nothing; an older one is copied before."""
     application = _pragma(connection, "application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    schemas = dict(_schemas())
     known = max(schemas)
     if not tables:
         # Before the first page is written, which the change to WAL does.
@@ -141,18 +161,33 @@ def _upgrade(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     if _pragma(connection, "user_version") < known:
-        _apply(connection, schemas)
+        _apply(connection, path, schemas)
 
 
-def _apply(connection: sqlite3.Connection, schemas: dict[int, str]) -> None:
+def _apply(connection: sqlite3.Connection, path: Path, schemas: dict[int, str]) -> None:
     connection.execute("BEGIN IMMEDIATE")
     # Asked again, now that no other process can be at it too.
     version = _pragma(connection, "user_version")
+    if 0 < version < max(schemas):
+        _keep(path, version)
     for number in range(version + 1, max(schemas) + 1):
         for statement in _statements(schemas[number]):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {number}")
     connection.execute("COMMIT")
+
+
+def _keep(path: Path, version: int) -> None:
+    """Copy the file at `path`, which is about to be upgraded; where there is no room for that, it must do without."""
+    kept = Path(f"{path}.before-{version + 1:03}")
+    try:
+        # A connection that is writing cannot be copied from.
+        with closing(sqlite3.connect(path)) as connection:
+            copy(connection, kept)
+    except (CacheError, sqlite3.Error) as error:
+        _log.warn("The store is upgraded without a copy: {error}", error=str(error))
+    else:
+        _log.info("The store is upgraded, and kept as it was as {kept}", kept=str(kept))
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: bytes | None) -> Prepared:
@@ -209,8 +244,10 @@ def _statements(script: str) -> Iterator[str]:
             statement = ""
 
 
-def move_aside(path: Path, inode: Inode | None, now: float, why: str) -> bool:
+def move_aside(path: Path, inode: Inode | None, now: float, why: str, restored: Restored = lambda _: False) -> bool:
     """Give the damaged file at `path`, and SQLite's two beside it, a name that nothing has yet; return whether it was.
+
+    `restored` puts its backup in its place, where there is one.
 
     Another process may have met the same damage: the file is left alone unless it is still the one with `inode`.
     """
@@ -224,7 +261,9 @@ def move_aside(path: Path, inode: Inode | None, now: float, why: str) -> bool:
                 source.rename(f"{aside}{suffix}")
     except OSError as error:
         raise CacheError(f"{path}: the damaged store cannot be moved aside: {error.strerror}") from error
-    _log.warn("The store was damaged ({why}): it is kept as {aside}, and a new one is made", why=why, aside=str(aside))
+    successor = "its backup takes its place" if restored(path) else "a new one is made"
+    message = "The store was damaged ({why}): it is kept as {aside}, and {successor}"
+    _log.warn(message, why=why, aside=str(aside), successor=successor)
     return True
 
 

@@ -9,6 +9,7 @@ from secrets import token_bytes
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses, Shelf, newest, total_size
 from buddyproxy.storage.stats import StorageStats
 
@@ -29,6 +30,9 @@ class MemoryStorage:
     _stored: int = field(default=0, init=False)
     _dropped: int = field(default=0, init=False)
     _evicted: int = field(default=0, init=False)
+    _expired: int = field(default=0, init=False)
+    _hits: int = field(default=0, init=False)
+    _misses: int = field(default=0, init=False)
 
     @property
     def stats(self) -> StorageStats:
@@ -36,18 +40,31 @@ class MemoryStorage:
         return StorageStats(
             entries=self._shelf.count,
             size=self._shelf.size,
+            mappings=dict(self._shelf.mappings),
+            hits=self._hits,
+            misses=self._misses,
             stored=self._stored,
             dropped=self._dropped,
             evicted=self._evicted,
+            expired=self._expired,
         )
 
     async def lookup(self, key: bytes) -> Responses:
         """Return every stored response of `key`, the one last stored first; this never waits."""
-        return self._shelf.use(key)
+        return self.recall(key)
 
     def recall(self, key: bytes) -> Responses:
         """Return what `lookup` would, to a caller that cannot wait."""
-        return self._shelf.use(key)
+        found = self._shelf.use(key)
+        if found:
+            self._hits += 1
+        else:
+            self._misses += 1
+        return found
+
+    def held(self, key: bytes) -> Responses:
+        """Return what is held of `key`, to one who does not look it up for a request."""
+        return self._shelf.get(key)
 
     def store(self, stored: StoredResponse) -> None:
         """Keep `stored` where it is not too large; older variants of its key make room for it."""
@@ -92,9 +109,15 @@ class MemoryStorage:
         """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
         self._shelf.forget(mapping, uri)
 
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        return self._shelf.purge(Purge(selection, soft))
+
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many."""
-        return self._shelf.remove_expired(now)
+        removed = self._shelf.remove_expired(now)
+        self._expired += removed
+        return removed
 
     async def clear(self) -> int:
         """Remove everything; return how many there were."""

@@ -1,15 +1,20 @@
-"""A shelf: stored responses in memory, by key, and found by mapping and URI too.
+"""A shelf: stored responses in memory, by key, and found by tag, and by mapping and URI, too.
 
 What the memory tier and the changes not yet written have in common. It counts what it holds and keeps its keys in the
 order they were last used; it sets no limits and knows no medium.
 """
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from typing import TypeVar
 
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Purge
+from buddyproxy.storage.stats import NOTHING, Held
+
+_Name = TypeVar("_Name")
 
 Responses = tuple[StoredResponse, ...]
 """Stored responses of one key, the one last stored first."""
@@ -33,16 +38,26 @@ def total_size(responses: Responses) -> int:
     return sum(stored.size for stored in responses)
 
 
+def _take_out(index: dict[_Name, set[bytes]], name: _Name, key: bytes) -> None:
+    if keys := index.get(name):
+        keys.discard(key)
+        if not keys:
+            del index[name]
+
+
 @define(eq=False)
 class Shelf:
-    """Holds stored responses by key; every step takes time for one key's responses only."""
+    """Holds stored responses by key; a step for one key takes time for its responses only."""
 
     size: int = 0
     """Bytes held, by `StoredResponse.size`."""
     count: int = 0
     """Stored responses held."""
+    mappings: dict[str, Held] = field(factory=dict, init=False)
+    """What of it belongs to each mapping."""
     _held: OrderedDict[bytes, Responses] = field(factory=OrderedDict, init=False)
     _by_uri: dict[tuple[str, bytes], set[bytes]] = field(factory=dict, init=False)
+    _by_tag: dict[bytes, set[bytes]] = field(factory=dict, init=False)
 
     def __iter__(self) -> Iterator[StoredResponse]:
         """Iterate in the order of last use; within a key, the one last stored comes last."""
@@ -76,6 +91,23 @@ class Shelf:
         for key in tuple(self._by_uri.get(place, ())):
             self._hold(key, tuple(stored for stored in self._held[key] if _place(stored) != place))
 
+    def purge(self, purge: Purge) -> int:
+        """Let go of what `purge` selects, or mark it; return how many responses that changed."""
+        count = 0
+        for key in self._among(purge):
+            held = self._held[key]
+            if affected := sum(map(purge.affects, held)):
+                count += affected
+                self._hold(key, purge.over(held))
+        return count
+
+    def _among(self, purge: Purge) -> Collection[bytes]:
+        """Return the keys whose responses `purge` may select."""
+        selection = purge.selection
+        if selection.key is not None:
+            return (selection.key,) if selection.key in self._held else ()
+        return tuple(self._held if selection.tag is None else self._by_tag.get(selection.tag, ()))
+
     def remove_expired(self, now: float) -> int:
         """Let go of what is of no more use at `now`; return how many there were."""
         before = self.count
@@ -89,27 +121,38 @@ class Shelf:
         for stored in self._held.get(key, ()):
             self._count_out(stored)
         for stored in responses:
-            self.size += stored.size
-            self.count += 1
+            self._count(stored, 1)
             if place := _place(stored):
                 self._by_uri.setdefault(place, set()).add(key)
+            for tag in stored.tags:
+                self._by_tag.setdefault(tag, set()).add(key)
         if responses:
             self._held[key] = responses
         else:
             self._held.pop(key, None)
 
+    def _count(self, stored: StoredResponse, number: int) -> None:
+        self.size += number * stored.size
+        self.count += number
+        held = self.mappings.get(stored.mapping, NOTHING)
+        if entries := held.entries + number:
+            self.mappings[stored.mapping] = Held(entries, held.size + number * stored.size)
+        else:
+            del self.mappings[stored.mapping]
+
     def _count_out(self, stored: StoredResponse) -> None:
-        self.size -= stored.size
-        self.count -= 1
-        if (place := _place(stored)) and (keys := self._by_uri.get(place)):
-            keys.discard(stored.key)
-            if not keys:
-                del self._by_uri[place]
+        self._count(stored, -1)
+        if place := _place(stored):
+            _take_out(self._by_uri, place, stored.key)
+        for tag in stored.tags:
+            _take_out(self._by_tag, tag, stored.key)
 
     def clear(self) -> int:
         """Let go of everything; return how many there were."""
         count = self.count
         self._held.clear()
         self._by_uri.clear()
+        self._by_tag.clear()
+        self.mappings.clear()
         self.size = self.count = 0
         return count

@@ -6,19 +6,24 @@ parts have their own modules: `database.py` the pools, `writing.py` the queue, `
 Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.storage import statements
-from buddyproxy.storage.database import BUSY_TIMEOUT, Database
+from buddyproxy.storage import pace, statements
+from buddyproxy.storage.backup import back_up, backup_age, remove_backups
+from buddyproxy.storage.compression import INSTALLED, Compression
+from buddyproxy.storage.database import Database
+from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.rows import find
+from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import StorageStats
-from buddyproxy.storage.trouble import Damaged
+from buddyproxy.storage.trouble import Damaged, Full
 from buddyproxy.storage.writing import WriteQueue
 
 TOUCH_EVERY = 10.0
@@ -34,32 +39,46 @@ class SqliteStorage:
     _database: Database
     _clock: IReactorTime
     _limits: Limits
+    _compression: Compression | None = None
+    each: bool = False
+    """Whether each store is committed by itself, and forced to the medium."""
     _queue: WriteQueue = field(init=False)
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
+    _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
+    _clears: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
+    _hits: int = field(default=0, init=False)
+    _misses: int = field(default=0, init=False)
+    _expired: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
         prepared = self._database.prepared
-        self._queue = WriteQueue(self._database, self._clock, self._limits, Totals(prepared.entries, prepared.size))
+        totals = Totals(prepared.entries, prepared.size)
+        self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression, self.each)
 
     @classmethod
-    def open(
+    def open(  # noqa: PLR0913 - settings one by one, as the configuration has them
         cls,
         path: str | Path,
         reactor: IReactorTime,
         *,
         max_entries: int,
         max_bytes: int,
-        busy_timeout: float = BUSY_TIMEOUT,
+        compress: bool = True,
+        each: bool = False,
     ) -> "SqliteStorage":
         """Return the store in the file at `path`, made with its directories if need be, or in place of a damaged one.
 
-        Blocks while it does so, for `busy_timeout` seconds at most where another process is writing. Raises
+        Blocks while it does so, for `BUSY_TIMEOUT` seconds at most where another process is writing. Raises
         `CacheError` where the file cannot be written, is another program's, or a newer buddyproxy's.
+
+        With `each`, every store is committed by itself, at once, and survives even a loss of power once it is: lost are
+        at most the one being written and those queued behind it. Otherwise they are committed together, and the last
+        moment's may be lost.
         """
-        database = Database.open(Path(path), reactor, busy_timeout)
-        return cls(database, reactor, Limits(max_entries, max_bytes))
+        database = Database.open(Path(path), reactor)
+        return cls(database, reactor, Limits(max_entries, max_bytes), INSTALLED if compress else None, each)
 
     @property
     def secret(self) -> bytes:
@@ -73,17 +92,34 @@ class SqliteStorage:
         return StorageStats(
             entries=queue.totals.entries,
             size=queue.totals.size,
+            mappings=queue.totals.mappings,
+            hits=self._hits,
+            misses=self._misses,
             stored=queue.stored,
             dropped=queue.dropped,
             evicted=queue.evicted,
+            expired=self._expired,
             damaged=queue.damaged,
             quarantined=self._database.quarantined,
             failed=queue.failed,
             queued=queue.size,
+            waiting=queue.waiting,
+            flushes=queue.flushes,
         )
 
     async def lookup(self, key: bytes) -> Responses:
         """Return every stored response of `key`, the one last stored first; raises `CacheError`."""
+        responses: Responses = ()
+        try:
+            responses = await self._find(key)
+        finally:
+            self._hits += bool(responses)
+            self._misses += not responses
+        if responses:
+            self.touch(key)
+        return responses
+
+    async def _find(self, key: bytes) -> Responses:
         unwritten = self._queue.oldest
         try:
             found = await self._database.read(find, key)
@@ -92,10 +128,7 @@ class SqliteStorage:
             return unwritten.over(key, ())
         for row, checksum in found.damaged:
             self._queue.discard(row, checksum)
-        responses = unwritten.over(key, found.responses)
-        if responses:
-            self.touch(key)
-        return responses
+        return unwritten.over(key, found.responses)
 
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
@@ -126,10 +159,13 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium fails; what was removed until then is gone.
         """
-        await self.flush()
+        with suppress(Full):
+            # What there is no room for has been dropped; all the more should go.
+            await self.flush()
         count = 0
-        while removed := await self._database.write(statements.remove_expired, now):
+        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
             count += removed
+            self._expired += removed
         await self._vacuum()
         return count
 
@@ -138,18 +174,44 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
+        self._clears += 1
         count = await self._queue.clear()
+        remove_backups(self._database.path)
         await self._vacuum()
+        return count
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
+        """
+        if selection.everything and not soft:
+            return await self.clear()
+        count = await self._queue.purge(Purge(selection, soft))
+        if count and not soft:
+            await self._vacuum()
         return count
 
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.write(statements.vacuum)
+        left = await self._database.remove(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.write(statements.vacuum)
+            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
+
+    async def back_up(self) -> None:
+        """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.
+
+        Raises `CacheError` where that cannot be done, or the store is cleared or closed meanwhile.
+        """
+        clears = self._clears
+        await self._database.read(back_up, self._database.path, lambda: self._closed or self._clears != clears)
+
+    def backup_age(self) -> float:
+        """Return how many seconds ago the backup was made; infinitely many where there is none."""
+        return backup_age(self._database.path, self._clock.seconds())
 
     async def flush(self) -> None:
         """Write out what was asked for until now; raises `CacheError` where that failed."""

@@ -1,34 +1,34 @@
 """What is done to the table of stored responses, each function one transaction of the writer's.
 
 Runs in the writer's thread, with the cursor it is given; it sees finished batches and never the queue. Whatever removes
-many rows does so a slice at a time, so that nobody waits long for the writer.
+many rows does so a slice at a time, each a transaction of its own and as large as the pace allows (see `pace.py`), so
+that nobody waits long for the writer.
 """
 
+from collections.abc import Iterable, Mapping
 from sqlite3 import Cursor
 
-from attrs import frozen
+from attrs import field, frozen
 
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.compression import Compression
+from buddyproxy.storage.pace import ROW_COST, Pace
 from buddyproxy.storage.rows import INSERT, encode
-
-SLICE = 500
-"""Rows removed in one transaction."""
-VACUUM_SLICE = 1000
-"""Pages given back to the file system in one transaction."""
+from buddyproxy.storage.stats import Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
+_TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
-_TOTALS = "SELECT total(entries), total(bytes) FROM totals"
-_OLDEST = "SELECT id, size FROM cache_entries ORDER BY last_access, id LIMIT ?"
+# As bytes: what a damaged file has for a name may be no text.
+_TOTALS = "SELECT CAST(mapping AS BLOB), total(entries), total(bytes) FROM totals GROUP BY mapping"
+# The cast: a damaged file may hold anything.
+_OLDEST = "SELECT id, CAST(size AS INTEGER) FROM cache_entries ORDER BY last_access, id LIMIT ?"
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"
-_REMOVE_EXPIRED = (
-    "DELETE FROM cache_entries WHERE id IN "
-    "(SELECT id FROM cache_entries WHERE remove_after <= ? ORDER BY remove_after LIMIT ?)"
-)
+_EXPIRED = "SELECT id, CAST(size AS INTEGER) FROM cache_entries WHERE remove_after <= ? ORDER BY remove_after LIMIT ?"
 _LAST = "SELECT coalesce(max(id), 0) FROM cache_entries"
-_REMOVE_UNTIL = "DELETE FROM cache_entries WHERE id IN (SELECT id FROM cache_entries WHERE id <= ? ORDER BY id LIMIT ?)"
+_UNTIL = "SELECT id, CAST(size AS INTEGER) FROM cache_entries WHERE id <= ? ORDER BY id LIMIT ?"
 
 
 @frozen
@@ -45,6 +45,8 @@ class Totals:
 
     entries: int
     size: int
+    mappings: Mapping[str, Held] = field(factory=dict, eq=False)
+    """What of it belongs to each mapping, where that is known."""
 
     def within(self, limits: Limits) -> bool:
         """Return whether that is no more than it may hold."""
@@ -52,47 +54,67 @@ class Totals:
 
 
 @frozen
-class Written:
-    """What writing came to: what the store holds now, and how many responses were evicted for it."""
+class Evicted:
+    """What evicting came to: what the store holds now, and how many responses went for it."""
 
     totals: Totals
-    evicted: int
+    count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float, limits: Limits) -> Written:
-    """Make `changes`, all but clearing, at `now`, and evict what is then too much, up to a slice of it."""
+def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
+    """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
+    # Before the lock is taken, which the first change does: it may take a while.
+    rows = [encode(stored, now, compression) for stored in changes.stored]
+    forget(cursor, changes)
+    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
+    cursor.executemany(INSERT, rows)
+    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
+    cursor.executemany(_TAG, tagged)
+    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
+    return read_totals(cursor)
+
+
+def forget(cursor: Cursor, changes: Changes) -> None:
+    """Remove what `changes` is to remove, all but clearing."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
     cursor.executemany(_DISCARD, changes.damaged.items())
-    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
-    cursor.executemany(INSERT, (encode(stored, now) for stored in changes.stored))
-    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
-    return evict(cursor, limits)
 
 
-def evict(cursor: Cursor, limits: Limits) -> Written:
+def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
+    """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
+    # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
+    cursor.execute("PRAGMA synchronous = FULL")
+    return write(cursor, changes, now, compression)
+
+
+def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:
     """Remove what was used longest ago until the store is within `limits`, up to a slice of it."""
-    totals = read_totals(cursor)
-    if totals.within(limits):
-        return Written(totals, 0)
-    victims = []
-    for row, size in cursor.execute(_OLDEST, (SLICE,)).fetchall():
-        if totals.within(limits):
-            break
-        victims.append((row,))
-        totals = Totals(totals.entries - 1, totals.size - size)
-    cursor.executemany(_REMOVE, victims)
-    return Written(totals, len(victims))
+    with pace.holding(cursor) as note:
+        left = read_totals(cursor)
+        victims = []
+        for row, size in _slice(cursor.execute(_OLDEST, (_most(pace),)), pace):
+            if left.within(limits):
+                break
+            victims.append((row, size))
+            left = Totals(left.entries - 1, left.size - size)
+        note(_remove(cursor, victims))
+        totals = read_totals(cursor)
+    return Evicted(totals, len(victims))
 
 
 def read_totals(cursor: Cursor) -> Totals:
     """Return what the store holds, other processes' changes included."""
-    entries, size = cursor.execute(_TOTALS).fetchone()
-    return Totals(int(entries), int(size))
+    held = {
+        name.decode("utf-8", "replace"): Held(int(entries), int(size))
+        for name, entries, size in cursor.execute(_TOTALS).fetchall()
+        if entries
+    }
+    return Totals(sum(one.entries for one in held.values()), sum(one.size for one in held.values()), held)
 
 
-def remove_expired(cursor: Cursor, now: float) -> int:
+def remove_expired(cursor: Cursor, now: float, pace: Pace) -> int:
     """Remove a slice of what is of no more use at `now`; return how many rows."""
-    return cursor.execute(_REMOVE_EXPIRED, (now, SLICE)).rowcount
+    return _remove_slice(cursor, _EXPIRED, now, pace)
 
 
 def last_row(cursor: Cursor) -> int:
@@ -101,14 +123,53 @@ def last_row(cursor: Cursor) -> int:
     return row
 
 
-def remove_until(cursor: Cursor, last: int) -> int:
+def remove_until(cursor: Cursor, last: int, pace: Pace) -> int:
     """Remove a slice of the rows up to `last`; return how many."""
-    return cursor.execute(_REMOVE_UNTIL, (last, SLICE)).rowcount
+    return _remove_slice(cursor, _UNTIL, last, pace)
 
 
-def vacuum(cursor: Cursor) -> int:
+def _remove_slice(cursor: Cursor, select: str, bound: float, pace: Pace) -> int:
+    with pace.holding(cursor) as note:
+        victims = _slice(cursor.execute(select, (bound, _most(pace))), pace)
+        note(_remove(cursor, victims))
+    return len(victims)
+
+
+def _most(pace: Pace) -> int:
+    """Return how many rows a slice may have."""
+    return max(1, pace.budget // ROW_COST)
+
+
+def _slice(rows: Iterable[tuple[int, int]], pace: Pace) -> list[tuple[int, int]]:
+    """Return the first of `rows`, ids and sizes: one at least, and as many as use the pace up, not more."""
+    left = pace.budget
+    taken: list[tuple[int, int]] = []
+    for row, size in rows:
+        left -= ROW_COST + size
+        if taken and left < 0:
+            break
+        taken.append((row, size))
+    return taken
+
+
+def _remove(cursor: Cursor, victims: list[tuple[int, int]]) -> int:
+    """Remove the rows of `victims`; return what that cost."""
+    cursor.executemany(_REMOVE, [(row,) for row, _ in victims])
+    return sum(ROW_COST + size for _, size in victims)
+
+
+def vacuum(cursor: Cursor, pace: Pace) -> int:
     """Give a slice of the free pages back; return how many are left."""
-    # Each step frees one page, so all of them must be fetched.
-    cursor.execute(f"PRAGMA incremental_vacuum({VACUUM_SLICE})").fetchall()
-    left: int = cursor.execute("PRAGMA freelist_count").fetchone()[0]
+    with pace.holding(cursor) as note:
+        before = _free_pages(cursor)
+        # A step frees one page, and Python's module takes one step: it returns no rows that could be fetched.
+        for _ in range(min(before, pace.budget)):
+            cursor.execute("PRAGMA incremental_vacuum(1)")
+        left = _free_pages(cursor)
+        note(before - left)
     return left
+
+
+def _free_pages(cursor: Cursor) -> int:
+    pages: int = cursor.execute("PRAGMA freelist_count").fetchone()[0]
+    return pages

@@ -1,6 +1,33 @@
 """What a store can say of itself: counters since it was opened, and what it holds now."""
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import field, frozen
+
+
+@frozen
+class Held:
+    """How much is held of one mapping."""
+
+    entries: int = 0
+    size: int = 0
+    """Bytes, by `StoredResponse.size`."""
+
+
+NOTHING = Held()
+
+
+@frozen
+class Flushes:
+    """How often changes were written to the medium, and how long that took, in seconds."""
+
+    count: int = 0
+    seconds: float = 0.0
+    longest: float = 0.0
+
+    def and_one_of(self, seconds: float) -> "Flushes":
+        """Return these and one more."""
+        return Flushes(self.count + 1, self.seconds + seconds, max(self.longest, seconds))
 
 
 @frozen
@@ -11,12 +38,20 @@ class StorageStats:
     """Stored responses it holds, as last counted; what is still queued is not among them."""
     size: int = 0
     """Their size in bytes, by `StoredResponse.size`."""
+    mappings: Mapping[str, Held] = field(factory=dict)
+    """What of it belongs to each mapping, as of the last write; those of which there is nothing are left out."""
+    hits: int = 0
+    """Lookups that found something under their key; whether it was reused, the store does not know."""
+    misses: int = 0
+    """Lookups that found nothing, or failed."""
     stored: int = 0
     """Stored responses it took."""
     dropped: int = 0
     """Stored responses it did not keep: too large, no room in the queue, or the medium refused them."""
     evicted: int = 0
     """Stored responses it gave up, least recently used first, to stay within its limits."""
+    expired: int = 0
+    """Stored responses it removed because they were of no more use."""
     damaged: int = 0
     """Stored responses that no longer matched their checksum."""
     quarantined: int = 0
@@ -25,3 +60,14 @@ class StorageStats:
     """Times that writing to the medium failed."""
     queued: int = 0
     """Bytes waiting to be written."""
+    waiting: int = 0
+    """Changes waiting to be written."""
+    flushes: Flushes = Flushes()
+    tiers: Mapping[str, "StorageStats"] = field(factory=dict)
+    """The figures of each of its tiers, the quickest first; none where it is only one."""
+
+    @property
+    def hit_ratio(self) -> float | None:
+        """Return which part of the lookups found something; None before the first."""
+        lookups = self.hits + self.misses
+        return self.hits / lookups if lookups else None

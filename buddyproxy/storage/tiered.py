@@ -18,13 +18,15 @@ touches, and takes up all of them.
 
 from typing import Protocol
 
-from attrs import define, field
+from attrs import define, evolve, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.shelf import Responses, newest
+from buddyproxy.storage.stats import StorageStats
 
 VACANT_LIMIT = 10_000
 """How many keys are remembered as having nothing on the disk, while their answers are on the way."""
@@ -52,6 +54,12 @@ class TieredStorage:
     def secret(self) -> bytes:
         """The disk's secret: it must last as long as what is stored under it."""
         return self.disk.secret
+
+    @property
+    def stats(self) -> StorageStats:
+        """Return the disk's figures, but for lookups: those that either tier answered count as hits."""
+        above, below = self.memory.stats, self.disk.stats
+        return evolve(below, hits=above.hits + below.hits, tiers={"memory": above, "disk": below})
 
     async def lookup(self, key: bytes) -> Responses:
         """Return every stored response of `key`, the one last stored first; from memory, without waiting."""
@@ -89,7 +97,7 @@ class TieredStorage:
         self.disk.store(stored)
         key = stored.key
         self._reading.pop(key, None)
-        held = self.memory.recall(key)
+        held = self.memory.held(key)
         if held or key in self._vacant:
             self._vacant.pop(key, None)
             self.memory.hold(key, newest(stored, held))
@@ -99,6 +107,17 @@ class TieredStorage:
         self._reading.clear()
         self.memory.invalidate(mapping, uri)
         self.disk.invalidate(mapping, uri)
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        """Remove what `selection` selects, or only mark it as stale; return how many, as `Storage.purge` does.
+
+        What both tiers had counts once.
+        """
+        self._reading.clear()
+        above = await self.memory.purge(selection, soft=soft)
+        # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
+        # no lookup either, and none can bring it back up.
+        return max(above, await self.disk.purge(selection, soft=soft))
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many, counting what both tiers had once."""

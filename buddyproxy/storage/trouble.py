@@ -13,11 +13,16 @@ class Damaged(CacheError):
     """The file is not a database, or not a sound one: it must be replaced."""
 
 
+class Full(CacheError):
+    """The disk has no room; what gives room back may still be done, from the reserve."""
+
+
 _KINDS = {
     sqlite3.SQLITE_BUSY: Busy,
     sqlite3.SQLITE_LOCKED: Busy,
     sqlite3.SQLITE_CORRUPT: Damaged,
     sqlite3.SQLITE_NOTADB: Damaged,
+    sqlite3.SQLITE_FULL: Full,
 }
 
 

@@ -7,8 +7,11 @@ Theory of operation. The newest batch is open and takes what is asked for. It is
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
 batch is written at a time. Where that fails because another process is writing, or because the file must first be
 replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove goes over to the next batch, since a response that was
-invalidated must never come back.
+was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
+to the next batch, since a response that was invalidated must never come back.
+
+Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
+committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
 from attrs import define, field
@@ -18,11 +21,16 @@ from twisted.logger import Logger
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import statements
+from buddyproxy.storage import pace, statements
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
+from buddyproxy.storage.pace import Pace
+from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
-from buddyproxy.storage.trouble import Busy, Damaged
+from buddyproxy.storage.stats import Flushes
+from buddyproxy.storage.trouble import Busy, Damaged, Full
 
 WRITE_AFTER = 0.05
 """Seconds that changes wait for company."""
@@ -47,11 +55,17 @@ class WriteQueue:
     limits: Limits
     totals: Totals
     """What the file holds, as of the last write."""
+    compression: Compression | None = None
+    each: bool = False
+    """Whether each store is written by itself, at once, and forced to the medium before the next."""
+    removing: Pace = field(factory=pace.removing, init=False)
+    purging: Pace = field(factory=pace.purging, init=False)
     stored: int = field(default=0, init=False)
     dropped: int = field(default=0, init=False)
     evicted: int = field(default=0, init=False)
     damaged: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
+    flushes: Flushes = field(default=Flushes(), init=False)
     size: int = field(default=0, init=False)
     """Bytes waiting to be written."""
     oldest: Changes = field(factory=Changes, init=False)
@@ -69,6 +83,15 @@ class WriteQueue:
 
     def __attrs_post_init__(self) -> None:
         self._newest = self.oldest
+
+    @property
+    def waiting(self) -> int:
+        """How many changes wait to be written, or are being written."""
+        count, changes = 0, self.oldest
+        while changes is not self._newest:
+            count += changes.asked
+            changes = changes.next or self._newest
+        return count + changes.asked
 
     def store(self, stored: StoredResponse) -> None:
         """Have `stored` stored, unless it is too large or there is no room for it in the queue."""
@@ -110,6 +133,16 @@ class WriteQueue:
         await self.flush()
         return cleared.removed
 
+    async def purge(self, purge: Purge) -> int:
+        """Purge all there is, out of sight at once; return how many responses that changed, once they are for good.
+
+        Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
+        """
+        purging = Purging(purge)
+        self._seal(Changes(purges=[purging]))
+        await self.flush()
+        return purging.count
+
     async def flush(self) -> None:
         """Write what was asked for until now; raises `CacheError` where that failed."""
         if not self._writing and self.oldest is self._newest and self._newest.empty:
@@ -137,10 +170,14 @@ class WriteQueue:
         """See to it that what is not yet written will be; while writing, and before another try, that is so."""
         if self._writing or self._retrying or self._closed:
             return
-        if self._newest.count >= WRITE_AT:
+        if self._ripe():
             self._start()
         elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
             self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+
+    def _ripe(self) -> bool:
+        """Return whether the newest batch waits for no more changes."""
+        return self._newest.asked >= (1 if self.each else WRITE_AT)
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -169,7 +206,7 @@ class WriteQueue:
     def _due(self) -> bool:
         if self.oldest is not self._newest or self._waiting:
             return True
-        return not self._closed and (self._too_much or self._newest.count >= WRITE_AT)
+        return not self._closed and (self._too_much or self._ripe())
 
     async def _write_oldest(self) -> Exception | None:
         """Write the batch whose turn it is; return what stood in the way."""
@@ -181,7 +218,7 @@ class WriteQueue:
         except (Busy, Damaged) as error:
             return error
         except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
-            self._give_up(changes)
+            self._give_up(changes, kept=isinstance(error, Full) and await self._forget(changes))
             return error
         self._done(changes)
         return None
@@ -189,13 +226,50 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared:
             last = await self.database.write(statements.last_row)
-            while removed := await self.database.write(statements.remove_until, last):
+            while removed := await self.database.remove(statements.remove_until, last, self.removing):
                 changes.removed += removed
-        written = await self.database.write(statements.write, changes, self.clock.seconds(), self.limits)
-        self.totals = written.totals
-        self.evicted += written.evicted
+        for purging in changes.purges:
+            await self._purge(purging)
+        for part in changes.one_by_one() if self.each else (changes,):
+            await self._write_part(part)
+        self._too_much = False
+        if not self.totals.within(self.limits):
+            await self._evict()
+        await self.database.keep_reserve()
+
+    async def _write_part(self, changes: Changes) -> None:
+        write = statements.write_through if self.each else statements.write
+        began = self.clock.seconds()
+        self.totals = await self.database.write(write, changes, began, self.compression)
+        # The clock may have been set back meanwhile.
+        self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
+
+    async def _forget(self, changes: Changes) -> bool:
+        """Remove what `changes` removes, though there is no room for what it stores; return whether that is done."""
+        if changes.cleared or changes.purges:
+            return False
+        if not (changes.forgotten or changes.damaged):
+            return True
+        try:
+            await self.database.remove(statements.forget, changes)
+        except CacheError:
+            return False
+        return True
+
+    async def _evict(self) -> None:
+        """Evict a slice; what is still too much goes after the next batch, if there is one."""
+        evicted = await self.database.remove(statements.evict, self.limits, self.removing)
+        self.totals = evicted.totals
+        self.evicted += evicted.count
         # Where totals are wrong there may be nothing left to evict.
-        self._too_much = written.evicted > 0 and not written.totals.within(self.limits)
+        self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
+
+    async def _purge(self, purging: Purging) -> None:
+        rows = await self.database.read(find_rows, purging.query)
+        start = 0
+        while some := rows[start : start + self.purging.budget]:
+            start += len(some)
+            purging.count += await self.database.remove(change_rows, some, self.purging, soft=purging.purge.soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)
@@ -209,10 +283,12 @@ class WriteQueue:
         self.oldest = changes.next
         self.size -= changes.stored.size
 
-    def _give_up(self, changes: Changes) -> None:
+    def _give_up(self, changes: Changes, *, kept: bool) -> None:
+        """Drop what `changes` is to store; unless it is `kept`, its promise to remove goes over to the next batch."""
         self._leave(changes)
         self.dropped += changes.stored.count
-        self.oldest.keep_promises_of(changes)
+        if not kept:
+            self.oldest.keep_promises_of(changes)
 
     def _failed(self, error: Exception) -> None:
         """Try again later, and tell those who wait that it will be later."""

@@ -254,6 +254,20 @@ class ChooseTests(SynchronousTestCase):
             asking = get("Cache-Control: no-cache")
             self.assertEqual(choose(asking, [stored], policy, NOW), Validate(stored, (IF_NONE_MATCH,), "request"), line)
 
+    def test_outdated(self) -> None:
+        """What was marked as stale is asked about, however fresh, and whoever would put up with less or override."""
+        overriding = evolve(BUDDY, override_origin=True, default_ttl=60.0)
+        for policy in (RFC9111, BUDDY, overriding):
+            fresh, bare = kept(MINUTE, TAG).marked_outdated(), kept(MINUTE).marked_outdated()
+            for lines in ([], ["Cache-Control: max-stale"], ["Cache-Control: max-stale=1000000"]):
+                validate = Validate(fresh, (IF_NONE_MATCH,), "stale")
+                self.assertEqual(choose(get(*lines), [fresh], policy, NOW), validate, policy)
+                self.assertEqual(choose(get(*lines), [bare], policy, NOW), Forward("stale"), policy)
+            asking = get("Cache-Control: only-if-cached, max-stale")
+            self.assertEqual(choose(asking, [fresh], policy, NOW), GatewayTimeout("stale"), policy)
+            asking = get("Cache-Control: no-cache")
+            self.assertEqual(choose(asking, [bare], policy, NOW), Forward("request"), policy)
+
     @properties
     @given(_REQUEST_FIELDS, _STORED_FIELDS, st.floats(0, 100))
     def test_whatever_the_fields_say(self, asked: Headers, held: Headers, age: float) -> None:

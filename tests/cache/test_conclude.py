@@ -386,6 +386,13 @@ class ValidationTests(SynchronousTestCase):
         self.assertEqual(choose(get(), [freshened.stored], RFC9111, NOW), Reuse(freshened.stored, 2, 28))
         self.assertEqual(freshened.stored.response.status, 200)
 
+    def test_304_for_one_marked_as_stale(self) -> None:
+        """What was purged softly is as good as before once the origin has confirmed it, and its content stays."""
+        conclusion = self._conclude(kept(TAG, MINUTE).marked_outdated())
+        assert isinstance(conclusion, Freshen)
+        self.assertFalse(conclusion.stored.outdated)
+        self.assertEqual(choose(get(), [conclusion.stored], RFC9111, NOW), Reuse(conclusion.stored, 2, 58))
+
     def test_304_that_says_nothing(self) -> None:
         """A bare 304 leaves the fields as they are, but for those that told how old the response was (4.2.3)."""
         stored = kept(TAG, MINUTE, f"Date: {at(-500)}", "Age: 50", "X: 1", age=400)

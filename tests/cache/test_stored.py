@@ -54,6 +54,14 @@ class StoredResponseTests(SynchronousTestCase):
         """The header fields are those of the response."""
         self.assertEqual(kept("ETag: a").headers, fields("ETag: a"))
 
+    def test_marked_outdated(self) -> None:
+        """The mark is all that changes, and making it twice changes nothing more."""
+        stored = kept("ETag: a")
+        marked = stored.marked_outdated()
+        self.assertEqual((stored.outdated, marked.outdated), (False, True))
+        self.assertEqual(evolve(marked, expires=stored.expires), stored)
+        self.assertEqual(marked.marked_outdated(), marked)
+
     def test_size(self) -> None:
         """All that grows with the response counts: its content, its URI, and each field with what a field takes."""
         empty = evolve(kept(), body=b"", uri=b"")

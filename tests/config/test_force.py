@@ -16,7 +16,8 @@ IN_FORCE = {
     "trusted_proxies",
     "security.keys.*": "key mappings",
     "cache": "mode database_path default_ttl memory_size_mb max_entries max_size_mb min_cache_response_size "
-    "max_cache_response_size cleanup_interval_hours cacheable_methods cache_error_responses error_ttl",
+    "max_cache_response_size cleanup_interval_hours cacheable_methods cache_error_responses error_ttl "
+    "enable_compression backup_interval_hours durability",
     "logging": "level enable_file file_path max_file_size backup_count format",
     "admin": "enabled path",
     "domain_mappings.*": "upstream ca_file mode ttl methods override_origin share credentials forwarded",

@@ -1,5 +1,6 @@
 """What every store promises, whatever it is made of."""
 
+from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from twisted.internet.defer import Deferred
@@ -8,6 +9,7 @@ from twisted.trial.unittest import TestCase
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Headers, Response
 from buddyproxy.storage import Storage
+from buddyproxy.storage.selection import Selection
 from tests.storage.samples import NOW, key, language, stored
 
 _times = st.floats(allow_nan=False)
@@ -34,6 +36,50 @@ anything = st.builds(
     remove_after=_times,
 )
 """Stored responses of every kind, made of whatever bytes there are."""
+
+
+_API = b"https://api.example.com"
+PURGES = (
+    (Selection(everything=True), ""),
+    (Selection(mapping="openai"), "bb"),
+    (Selection(mapping="nobody's"), "abbcd"),
+    (Selection(uri=_API + b"/v1/b"), "ad"),
+    (Selection(uri=_API + b"/v1/b", mapping="openai"), "abbd"),
+    (Selection(uri=_API + b"/v1"), "abbcd"),
+    (Selection(prefix=_API + b"/v1/"), "d"),
+    (Selection(prefix=_API + b"/v1/", mapping="other"), "acd"),
+    (Selection(prefix=b"", mapping="other"), "acd"),
+    (Selection(prefix=_API + b"/V1/"), "abbcd"),
+    (Selection(prefix=_API + "/v2/é".encode("latin-1")), "abbc"),
+    (Selection(prefix=b"\xff"), "abbcd"),
+    (Selection(glob=b"*/b"), "ad"),
+    (Selection(glob=b"*/B"), "abbcd"),
+    (Selection(glob=b"https://*/v?/?"), "a"),
+    (Selection(glob=b"*x=[1]"), "bbcd"),
+    (Selection(glob=b"*[1]*"), "bbcd"),
+    (Selection(glob=b"*[ab]"), "abbcd"),
+    (Selection(glob=b"*/\\b"), "abbcd"),
+    (Selection(glob=_API + b"/v1/b"), "ad"),
+    (Selection(glob=_API + b"/v1/b*", mapping="other"), "acd"),
+    (Selection(glob=_API + b"/v1/*", uri=_API + b"/v1/b", prefix=b"http"), "ad"),
+    (Selection(key=key("b")), "acd"),
+    (Selection(key=key("b"), tag=b"two"), "abcd"),
+    (Selection(key=key("b"), mapping="openai"), "abbcd"),
+    (Selection(key=key("nobody's")), "abbcd"),
+    (Selection(tag=b"both"), "bcd"),
+    (Selection(tag=b"both", mapping="other"), "abcd"),
+    (Selection(tag=b"both", prefix=_API + b"/v1/a"), "bbcd"),
+    (Selection(tag=b"one, both"), "abbcd"),
+    (Selection(tag="bøth".encode("latin-1")), "abbcd"),
+    (Selection(method=b"POST"), "abbd"),
+    (Selection(method=b"post"), "abbcd"),
+    (Selection(method=b"GET", uri=_API + b"/v1/b"), "acd"),
+    (Selection(before=NOW - 50), "bcd"),
+    (Selection(before=NOW - 10, method=b"GET", glob=b"*v1*"), "bcd"),
+    (Selection(before=float("-inf")), "abbcd"),
+    (Selection(before=NOW, tag=b"Both"), "abbc"),
+)
+"""What is purged of `store_for_purge`, and the names of the responses left."""
 
 
 class StorageContract:
@@ -130,6 +176,95 @@ class StorageContract:
         self.assertEqual(await self.bodies(), [b"new"])
         await self.settle()
         self.assertEqual(await self.bodies(), [b"new"])
+
+    def store_for_purge(self) -> None:
+        """Store responses that differ in all that people purge by."""
+        self.storage.store(stored("a", uri=_API + b"/v1/a?x=[1]", tags="one, both", response_time=NOW - 100))
+        self.storage.store(stored("b", uri=_API + b"/v1/b", tags="both", mapping="other", response_time=NOW - 50))
+        self.storage.store(stored("b", uri=_API + b"/v1/b", tags="two", mapping="other", selecting=language(b"de")))
+        self.storage.store(stored("c", uri=_API + b"/v1/b", method=b"POST", response_time=NOW - 10))
+        self.storage.store(stored("d", uri=_API + "/v2/é".encode("latin-1"), tags="Both"))
+
+    async def found(self) -> str:
+        """Return the names under which there is something that may be reused, once for each response."""
+        found = [(name, await self.storage.lookup(key(name))) for name in "abcd"]
+        return "".join(name for name, responses in found for response in responses if not response.outdated)
+
+    async def purge_cases(self, *, soft: bool, settled: bool) -> None:
+        for selection, left in PURGES:
+            self.storage.store(stored("z", mapping="untouched"))
+            self.store_for_purge()
+            if settled:
+                await self.settle()
+                for name in "abcd":
+                    await self.storage.lookup(key(name))
+            purging = Deferred.fromCoroutine(self.storage.purge(selection, soft=soft))
+            self.assertEqual(await self.found(), left, (selection, "at once"))
+            # Everything selects the one that nothing else does, too.
+            self.assertEqual(await purging, 5 - len(left) + selection.everything, selection)
+            await self.settle()
+            self.assertEqual(await self.found(), left, (selection, "later"))
+            self.assertEqual(await self.storage.purge(selection, soft=soft), 0, (selection, "again"))
+            await self.storage.clear()
+
+    async def test_purge(self) -> None:
+        """A purge removes what meets all its criteria, at once, and nothing else, and counts it."""
+        await self.purge_cases(soft=False, settled=True)
+
+    async def test_purge_unwritten(self) -> None:
+        """So it does with what is not yet written."""
+        await self.purge_cases(soft=False, settled=False)
+
+    async def test_soft_purge(self) -> None:
+        """A soft purge marks as stale what a hard one would remove, and counts what was not marked already."""
+        await self.purge_cases(soft=True, settled=True)
+
+    async def test_soft_purge_unwritten(self) -> None:
+        """So it does with what is not yet written."""
+        await self.purge_cases(soft=True, settled=False)
+
+    async def test_soft_purge_keeps(self) -> None:
+        """What a soft purge marked is there, whole, to be validated; stored again it is as good as new."""
+        for settled in (True, False):
+            self.storage.store(stored("a", tags="one"))
+            self.storage.store(stored("b"))
+            if settled:
+                await self.settle()
+            self.assertEqual(await self.storage.purge(Selection(tag=b"one"), soft=True), 1)
+            await self.settle()
+            marked = evolve(stored("a", tags="one"), expires=float("-inf"))
+            self.assertEqual(list(await self.storage.lookup(key("a"))), [marked])
+            self.assertEqual(list(await self.storage.lookup(key("b"))), [stored("b")])
+            self.storage.store(stored("a", tags="one"))
+            await self.settle()
+            self.assertEqual(list(await self.storage.lookup(key("a"))), [stored("a", tags="one")])
+            self.assertEqual(await self.storage.purge(Selection(key=key("a"))), 1)
+
+    async def test_stored_after_purge(self) -> None:
+        """What is stored after a purge began stays, under whatever tag."""
+        for soft in (True, False):
+            self.storage.store(stored(body=b"old", tags="t"))
+            await self.settle()
+            purging = Deferred.fromCoroutine(self.storage.purge(Selection(tag=b"t"), soft=soft))
+            self.storage.store(stored(body=b"new", tags="t"))
+            self.assertEqual(list(await self.storage.lookup(key("a"))), [stored(body=b"new", tags="t")])
+            self.assertEqual(await purging, 1)
+            await self.settle()
+            self.assertEqual(list(await self.storage.lookup(key("a"))), [stored(body=b"new", tags="t")])
+            self.assertEqual(await self.storage.clear(), 1)
+
+    async def test_tags_go_with_their_response(self) -> None:
+        """A response replaced, invalidated or cleared is not found by its tags any more."""
+        self.storage.store(stored("a", tags="t"))
+        self.storage.store(stored("b", tags="t"))
+        await self.settle()
+        self.storage.store(stored("a", tags="u"))
+        self.storage.invalidate("openai", stored("b").uri)
+        self.assertEqual(await self.storage.purge(Selection(tag=b"t")), 0)
+        await self.storage.clear()
+        self.assertEqual(await self.storage.purge(Selection(tag=b"u")), 0)
+        self.storage.store(stored("a"))
+        self.assertEqual(await self.storage.purge(Selection(tag=b"u")), 0)
 
     async def test_remove_expired(self) -> None:
         """What is of no more use is removed, what is of use stays, and the count is true."""

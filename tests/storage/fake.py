@@ -3,6 +3,8 @@
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.stats import StorageStats
 
 
 @define(eq=False)
@@ -13,6 +15,10 @@ class FakeStorage:
     kept: list[StoredResponse] = field(factory=list)
     touched: list[bytes] = field(factory=list)
     closed: bool = False
+
+    @property
+    def stats(self) -> StorageStats:
+        return StorageStats(entries=len(self.kept), size=sum(stored.size for stored in self.kept))
 
     async def lookup(self, key: bytes) -> list[StoredResponse]:
         return [stored for stored in self.kept if stored.key == key]
@@ -27,6 +33,12 @@ class FakeStorage:
     def invalidate(self, mapping: str, uri: bytes) -> None:
         gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
         self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
+
+    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        purge = Purge(selection, soft)
+        count = sum(map(purge.affects, self.kept))
+        self.kept = list(purge.over(tuple(self.kept)))
+        return count
 
     async def remove_expired(self, now: float) -> int:
         return self._keep([stored for stored in self.kept if stored.remove_after > now])

@@ -13,6 +13,7 @@ from twisted.internet.task import Clock
 from twisted.logger import LogEvent, capturedLogs
 from twisted.trial.unittest import TestCase
 
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.statements import Limits
@@ -39,6 +40,8 @@ class SqliteCase(TestCase):
 
     limits = NO_LIMITS
     busy_timeout = 0.05
+    each = False
+    compression: Compression | None = None
 
     def setUp(self) -> None:
         self.reactor = ClockedReactor()
@@ -50,7 +53,8 @@ class SqliteCase(TestCase):
     def open(self, limits: Limits | None = None) -> SqliteStorage:
         """Return one more store on the same file, closed when the test ends."""
         self.database = Database.open(self.path, self.reactor, self.busy_timeout)
-        storage = SqliteStorage(self.database, self.reactor, limits or self.limits)
+        limits = limits or self.limits
+        storage = SqliteStorage(self.database, self.reactor, limits, self.compression, self.each)
         self.addCleanup(lambda: Deferred.fromCoroutine(storage.close()))
         return storage
 

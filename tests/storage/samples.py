@@ -22,18 +22,21 @@ def stored(
     method: bytes = b"GET",
     uri: bytes | None = None,
     remove_after: float = NOW + 1000,
+    response_time: float = NOW,
+    tags: str = "",
 ) -> StoredResponse:
     """Return a stored response under `key(name)`."""
+    tagged = ((b"Cache-Tag", tags.encode()),) if tags else ()
     return StoredResponse(
         key=key(name),
         selecting=selecting,
         mapping=mapping,
         method=method,
         uri=b"https://api.example.com/" + name.encode() if uri is None else uri,
-        response=Response(200, Headers(((b"Content-Type", b"text/plain"),)), b"OK"),
+        response=Response(200, Headers(((b"Content-Type", b"text/plain"), *tagged)), b"OK"),
         body=body,
         request_time=NOW - 1,
-        response_time=NOW,
+        response_time=response_time,
         expires=NOW + 10,
         remove_after=remove_after,
     )

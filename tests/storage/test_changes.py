@@ -4,12 +4,19 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.storage import changes as module
 from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.purging import Purging
+from buddyproxy.storage.selection import Purge, Selection
 from tests.storage.samples import key, language, stored
 
 OLD = stored(body=b"old")
 NEW = stored(body=b"new")
 GERMAN = stored(body=b"de", selecting=language(b"de"))
 POST = stored(body=b"post", method=b"POST", selecting=language(b"fr"))
+
+
+def purge(soft: bool = False, **criteria: object) -> Changes:
+    """Return a batch that begins with a purge."""
+    return Changes(purges=[Purging(Purge(Selection(**criteria), soft))])
 
 
 class ChangesTests(SynchronousTestCase):
@@ -30,6 +37,8 @@ class ChangesTests(SynchronousTestCase):
     def test_over(self) -> None:
         """Changes laid over what was found give what is found once they are made."""
         forget = ("forget", ("openai", OLD.uri))
+        get, post = {"uri": OLD.uri, "method": b"GET"}, {"method": b"POST"}
+        marked_german, marked_post = GERMAN.marked_outdated(), POST.marked_outdated()
         cases = (
             ("nothing", [Changes()], [OLD, GERMAN]),
             ("another key", [self.made(("store", stored("b")))], [OLD, GERMAN]),
@@ -45,6 +54,13 @@ class ChangesTests(SynchronousTestCase):
             ("stored, later forgotten", [self.made(("store", NEW)), self.made(forget)], []),
             ("forgotten, later stored", [self.made(forget), self.made(("store", NEW))], [NEW]),
             ("stored, later cleared", [self.made(("store", NEW)), Changes(cleared=True)], []),
+            ("purged", [purge(**get)], []),
+            ("another purged", [purge(**post)], [OLD, GERMAN]),
+            ("marked", [purge(soft=True, **get)], [OLD.marked_outdated(), marked_german]),
+            ("marked, later purged", [purge(soft=True, **get), purge(**get)], []),
+            ("stored, later purged", [self.made(("store", POST)), purge(**get)], [POST]),
+            ("stored, later marked", [self.made(("store", POST)), purge(True, **post)], [marked_post, OLD, GERMAN]),
+            ("marked, later stored", [purge(True, everything=True), self.made(("store", NEW))], [NEW, marked_german]),
         )
         for case, batches, expected in cases:
             found = self.after(*batches).over(key("a"), (OLD, GERMAN))
@@ -63,6 +79,29 @@ class ChangesTests(SynchronousTestCase):
         batch.keep_promises_of(Changes(cleared=True))
         self.assertTrue(batch.cleared)
 
+    def test_promised_purges(self) -> None:
+        """What a lost batch was to purge, the next one purges, before it stores, and lookups see it so."""
+        lost = purge(soft=True, method=b"GET")
+        batch = purge(method=b"POST")
+        batch.store(NEW)
+        batch.keep_promises_of(lost)
+        self.assertEqual(batch.over(key("a"), (POST, OLD, GERMAN)), (NEW, GERMAN.marked_outdated()))
+        self.assertEqual([purging.purge.soft for purging in batch.purges], [True, False])
+        following = Changes()
+        following.keep_promises_of(batch)
+        self.assertFalse(following.empty)
+        self.assertEqual(following.over(key("a"), (POST, OLD)), (OLD.marked_outdated(),))
+        self.assertEqual(following.asked, 2)
+
+    def test_too_many_purges_to_remember(self) -> None:
+        """Where more is to be purged than can be remembered, everything is."""
+        batch = self.made(("store", NEW))
+        for number in range(module.PURGE_LIMIT + 1):
+            batch.keep_promises_of(purge(mapping=str(number)))
+        self.assertTrue(batch.cleared)
+        self.assertEqual(batch.purges, [])
+        self.assertEqual(batch.over(key("a"), (POST, OLD)), (NEW,))
+
     def test_empty(self) -> None:
         """A batch that only passes on a promise is not empty."""
         batch = Changes()
@@ -70,6 +109,7 @@ class ChangesTests(SynchronousTestCase):
         batch.keep_promises_of(self.made(("forget", ("openai", b"/"))))
         self.assertFalse(batch.empty)
         self.assertFalse(Changes(cleared=True).empty)
+        self.assertFalse(purge(mapping="openai").empty)
 
     def test_too_many_to_remember(self) -> None:
         """Where more is to be forgotten than can be remembered, everything is."""
@@ -79,6 +119,16 @@ class ChangesTests(SynchronousTestCase):
         self.assertTrue(batch.cleared)
         self.assertEqual(batch.forgotten, set())
         self.assertEqual(list(batch.over(key("b"), ())), [stored("b")])
+
+    def test_one_by_one(self) -> None:
+        """To be written one by one, everything else comes first, and then each store in its order."""
+        forget, discard, touch = ("forget", ("openai", b"/")), ("discard", (1, b"")), ("touch", {b"a": 1})
+        others, *stores = self.made(("store", NEW), forget, ("store", GERMAN), discard, touch).one_by_one()
+        self.assertEqual((others.forgotten, others.damaged, others.touched), ({forget[1]}, {1: b""}, {b"a": 1}))
+        self.assertEqual([list(part.stored) for part in (others, *stores)], [[], [NEW], [GERMAN]])
+        self.assertFalse(any(part.forgotten or part.damaged or part.touched for part in stores))
+        self.assertEqual([list(part.stored) for part in self.made(("store", NEW)).one_by_one()], [[NEW]])
+        self.assertEqual([part.empty for part in Changes().one_by_one()], [True])
 
     def test_touch(self) -> None:
         """Uses of one key add up."""

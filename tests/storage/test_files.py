@@ -52,7 +52,7 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.prepare(), secret)
         tables = {name for (name,) in self.query("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.assertLessEqual({"cache_entries", "metrics", "config_history", "properties"}, tables)
-        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 1)):
+        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 2)):
             self.assertEqual(self.query(f"PRAGMA {pragma}"), [(value,)], pragma)
 
     def test_private(self) -> None:
@@ -208,12 +208,14 @@ class FilesTests(SynchronousTestCase):
         self.assertIn("cannot be moved aside: Is a directory", str(raised.exception))
 
     def test_clear(self) -> None:
-        """Clearing a file nobody has open leaves an empty store with its secret, and tells how much there was."""
+        """Clearing a file leaves an empty store with its secret, gives the space back, and tells how much there was."""
         secret = self.prepare()
         columns = [row[1] for row in self.query("PRAGMA table_info(cache_entries)")][1:]
-        row = ", ".join("'maps'" if name == "mapping" else "1" for name in columns)
+        special = {"mapping": "'maps'", "body": "zeroblob(1000000)"}
+        row = ", ".join(special.get(name, "1") for name in columns)
         self.execute(f"INSERT INTO cache_entries ({', '.join(columns)}) VALUES ({row})")
         self.assertEqual((clear_file(self.path), clear_file(self.path)), (1, 0))
+        self.assertLess(self.path.stat().st_size, 500_000)
         self.assertEqual(self.prepare(), secret)
 
     def test_clear_locked(self) -> None:

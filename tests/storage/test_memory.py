@@ -3,9 +3,16 @@
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.storage.memory import MemoryStorage
-from tests.storage.samples import key, language, stored
+from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.stats import Held
+from tests.storage.samples import NOW, key, language, stored
 
 SIZE = stored("a").size
+
+
+def shelf_tags(storage: MemoryStorage) -> dict[bytes, set[bytes]]:
+    """Return the index by tag."""
+    return storage._shelf._by_tag
 
 
 class MemoryTests(TestCase):
@@ -80,18 +87,44 @@ class MemoryTests(TestCase):
         storage.store(stored())
         self.assertEqual((storage.stats.entries, storage.stats.dropped), (0, 1))
 
+    def test_stats(self) -> None:
+        """It counts what it holds, of each mapping too, what was found, and why what is gone went."""
+        storage = MemoryStorage(16 * SIZE, max_entries=3)
+        self.assertIsNone(storage.stats.hit_ratio)
+        for name, mapping in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "two")):
+            storage.store(stored(name, mapping=mapping, remove_after=NOW + ord(name)))
+        for name in "abbd":
+            storage.recall(key(name))
+        storage.held(key("a"))
+        stats = storage.stats
+        self.assertEqual(stats.mappings, {"one": Held(1, SIZE), "two": Held(2, 2 * SIZE)})
+        self.assertEqual((stats.entries, stats.size, stats.evicted, stats.expired), (3, 3 * SIZE, 1, 0))
+        self.assertEqual((stats.hits, stats.misses, stats.hit_ratio), (3, 1, 0.75))
+        self.sync(storage.remove_expired(NOW + ord("c")))
+        self.assertEqual(storage.stats.mappings, {"two": Held(1, SIZE)})
+        self.assertEqual((storage.stats.expired, storage.stats.evicted), (2, 1))
+        self.sync(storage.clear())
+        self.assertEqual((storage.stats.mappings, storage.stats.expired), ({}, 2))
+        self.assertEqual(stats.entries, 3, "a moment's figures stay as they are")
+
     def test_books_balance(self) -> None:
         """What comes in goes out again, in all the figures and indexes."""
         storage = MemoryStorage(100 * SIZE)
         for name in "abcd":
             storage.store(stored(name, uri=b"/same"))
             storage.store(stored(name, method=b"POST"))
-        storage.store(stored("e", remove_after=0))
+        storage.store(stored("e", remove_after=0, tags="t, u"))
+        storage.store(stored("e", tags="u", selecting=language(b"de")))
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u"), soft=True)), 2)
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u", key=key("e")), soft=True)), 0)
+        self.assertEqual(shelf_tags(storage), {b"t": {key("e")}, b"u": {key("e")}})
         storage.invalidate("openai", b"/same")
         self.assertEqual(self.sync(storage.remove_expired(1)), 1)
         shelf = storage._shelf
+        self.assertEqual(shelf_tags(storage), {b"u": {key("e")}})
+        self.assertEqual(self.sync(storage.purge(Selection(tag=b"u", mapping="openai"))), 1)
         self.assertEqual((shelf.count, shelf.size), (4, 4 * SIZE))
-        self.assertEqual(shelf._by_uri, {})
+        self.assertEqual((shelf._by_uri, shelf._by_tag), ({}, {}))
         self.assertEqual(self.sync(storage.clear()), 4)
         self.assertEqual((shelf.count, shelf.size, dict(shelf._held)), (0, 0, {}))
 

@@ -5,12 +5,16 @@ import stat
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import sqlite, statements, writing
+from buddyproxy.storage import sqlite, writing
+from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
+from buddyproxy.storage.stats import Flushes, Held
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, language, stored
 
 SIZE = stored("a").size
+SLICE = 500
+"""More than goes in one slice at first."""
 
 
 class LastingTests(SqliteCase):
@@ -32,7 +36,9 @@ class LastingTests(SqliteCase):
         self.storage.store(stored())
         await self.storage.flush()
         files = {path.name: stat.S_IMODE(path.stat().st_mode) for path in self.directory.iterdir()}
-        self.assertEqual(files, dict.fromkeys(("cache.sqlite", "cache.sqlite-wal", "cache.sqlite-shm"), 0o600))
+        self.assertEqual(
+            files, dict.fromkeys((f"cache.sqlite{end}" for end in ("", "-wal", "-shm", ".reserve")), 0o600)
+        )
         self.assertEqual(stat.S_IMODE(self.directory.stat().st_mode), 0o700)
 
     async def test_secrets_differ(self) -> None:
@@ -146,7 +152,7 @@ class LimitsTests(SqliteCase):
     async def test_evicts_in_slices(self) -> None:
         """However many are too many, they go, some at a time."""
         self.storage = self.open(Limits(7, 2**30))
-        names = [str(number) for number in range(2 * statements.SLICE + 20)]
+        names = [str(number) for number in range(2 * SLICE + 20)]
         with self.busy_writer():
             for name in names:
                 self.storage.store(stored(name))
@@ -161,7 +167,7 @@ class LimitsTests(SqliteCase):
         """Closing does not wait for all that is too much to go: there is another time for that."""
         self.storage = self.open(Limits(7, 2**30))
         with self.busy_writer(), warnings() as said:
-            for number in range(2 * statements.SLICE):
+            for number in range(2 * SLICE):
                 self.storage.store(stored(str(number)))
             closing = Deferred.fromCoroutine(self.storage.close())
         await closing
@@ -178,10 +184,10 @@ class LimitsTests(SqliteCase):
 
     async def test_removes_in_slices(self) -> None:
         """However many are to be removed, they are, some at a time, and the file shrinks."""
-        count = 3 * statements.SLICE
+        count = 3 * SLICE
         for number in range(count):
             self.storage.store(stored(str(number), b"x" * 10_000, remove_after=NOW + number))
-        expired = statements.SLICE + 1
+        expired = SLICE + 1
         self.assertEqual(await self.storage.remove_expired(NOW + expired - 1), expired)
         self.assertEqual(self.storage.stats.entries, count - expired)
         self.assertEqual(await self.storage.clear(), count - expired)
@@ -311,3 +317,151 @@ class WritingTests(SqliteCase):
         self.storage.store(stored("b"))
         self.assertEqual(await self.present("b"), ["b"])
         self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (1, 1))
+
+
+class EachTests(SqliteCase):
+    """With `each`, every store is a transaction of its own."""
+
+    each = True
+
+    async def traced(self) -> list[str]:
+        """Return a list that the writer's commits go to from now on."""
+        said: list[str] = []
+
+        def trace(statement: str) -> None:
+            if statement == "COMMIT":
+                said.append(statement)
+
+        await self.database.write(lambda cursor: cursor.connection.set_trace_callback(trace))
+        return said
+
+    async def synchronous(self) -> int:
+        """Return how the writer's connection waits for the medium."""
+        return await self.database.write(lambda cursor: cursor.execute("PRAGMA synchronous").fetchone()[0])
+
+    async def test_one_transaction_each(self) -> None:
+        """Each is committed by itself, in the order given, and is on the medium before the next."""
+        with self.busy_writer():
+            said = Deferred.fromCoroutine(self.traced())
+            for number in range(5):
+                self.storage.store(stored(str(number)))
+        await self.storage.flush()
+        self.assertEqual(await said, ["COMMIT"] * 5)
+        kept = self.rows("SELECT key FROM cache_entries ORDER BY id")
+        self.assertEqual(kept, [(key(str(number)),) for number in range(5)])
+        self.assertEqual(await self.synchronous(), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    async def test_at_once(self) -> None:
+        """The writer is given a store as soon as it is asked for, and an invalidation too."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        self.storage.store(stored("b"))
+        self.storage.invalidate("openai", stored("a").uri)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        await self.storage.flush()
+        self.assertEqual(self.rows("SELECT key FROM cache_entries"), [(key("b"),)])
+
+    async def test_grouped(self) -> None:
+        """Otherwise they are committed together, and the medium takes its time."""
+        self.each = False
+        self.storage = self.open()
+        with self.busy_writer():
+            said = Deferred.fromCoroutine(self.traced())
+            for number in range(5):
+                self.storage.store(stored(str(number)))
+        await self.storage.flush()
+        self.assertEqual(await said, ["COMMIT"])
+        self.assertEqual(await self.synchronous(), 1)
+
+    async def test_locked(self) -> None:
+        """While another process writes they wait, and none is lost or written twice."""
+        with self.locked(), warnings():
+            for name in "abc":
+                self.storage.store(stored(name))
+            with self.assertRaises(CacheError):
+                await self.storage.flush()
+            self.assertEqual(await self.bodies("c"), [b"hello"])
+        self.assertEqual(await self.present(*"abc"), [*"abc"])
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.dropped), (3, 0))
+
+
+class StatsTests(SqliteCase):
+    async def test_held(self) -> None:
+        """What is held, of each mapping too, is known with every write, whoever else writes, and after cleaning."""
+        for name, mapping in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "three")):
+            self.storage.store(stored(name, mapping=mapping, remove_after=NOW + ord(name)))
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.waiting), (0, 4))
+        await self.storage.flush()
+        held = {"one": Held(2, 2 * SIZE), "two": Held(1, SIZE), "three": Held(1, SIZE)}
+        self.assertEqual(self.storage.stats.mappings, held)
+        self.assertEqual((self.storage.stats.size, self.storage.stats.waiting), (4 * SIZE, 0))
+        other = self.open()
+        self.assertEqual((other.stats.entries, other.stats.mappings), (4, {}))
+        self.assertEqual(await other.remove_expired(NOW + ord("b")), 2)
+        self.assertEqual(other.stats.mappings, {"two": Held(1, SIZE), "three": Held(1, SIZE)})
+        self.assertEqual((other.stats.expired, other.stats.evicted), (2, 0))
+        await other.purge(Selection(mapping="two"))
+        self.assertEqual(other.stats.mappings, {"three": Held(1, SIZE)})
+
+    async def test_evicted(self) -> None:
+        """What was evicted is no longer held."""
+        self.storage = self.open(Limits(2, 2**30))
+        for name, mapping in (("a", "one"), ("b", "two"), ("c", "two")):
+            self.storage.store(stored(name, mapping=mapping))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.mappings, {"two": Held(2, 2 * SIZE)})
+
+    async def test_lookups(self) -> None:
+        """Lookups that found something are told from those that did not, or failed."""
+        self.storage.store(stored("a"))
+        for name in "aab":
+            await self.bodies(name)
+        await self.storage.flush()
+        await self.bodies("a")
+        self.assertEqual((self.storage.stats.hits, self.storage.stats.misses), (3, 1))
+        await self.storage.close()
+        with self.assertRaises(CacheError):
+            await self.bodies("a")
+        self.assertEqual((self.storage.stats.hits, self.storage.stats.misses), (3, 2))
+
+    async def test_waiting(self) -> None:
+        """What waits, in whatever batch, is counted; so are a purge and clearing."""
+        with self.busy_writer():
+            self.storage.store(stored("a"))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.storage.store(stored("b"))
+            purging = Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai")))
+            self.storage.invalidate("openai", b"/")
+            clearing = Deferred.fromCoroutine(self.storage.clear())
+            self.assertEqual(self.storage.stats.waiting, 5)
+        await purging
+        await clearing
+        self.assertEqual(self.storage.stats.waiting, 0)
+
+    async def test_flushes(self) -> None:
+        """How often changes were written, and how long that took; a clock set back takes nothing away."""
+        for number, seconds in enumerate((0.5, 0.25, 0)):
+            with self.busy_writer():
+                self.storage.store(stored(str(number)))
+                flush = Deferred.fromCoroutine(self.storage.flush())
+                self.clock.advance(seconds)
+            await flush
+            await self.written()
+        self.assertEqual(self.storage.stats.flushes, Flushes(3, 0.75, 0.5))
+        with self.busy_writer():
+            self.storage.store(stored())
+            flush = Deferred.fromCoroutine(self.storage.flush())
+            self.clock.rightNow -= 1000
+        await flush
+        self.assertEqual(self.storage.stats.flushes, Flushes(4, 0.75, 0.5))
+
+    async def test_damaged_name(self) -> None:
+        """A mapping's name that is no text any more stands in nobody's way."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        with self.connect() as connection:
+            connection.execute("UPDATE totals SET mapping = CAST(x'6fff' AS TEXT)")
+        self.storage.store(stored("b", mapping="maps"))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.mappings, {"o\ufffd": Held(1, SIZE), "maps": Held(1, SIZE)})

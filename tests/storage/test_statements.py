@@ -9,7 +9,6 @@ from twisted.trial.unittest import SynchronousTestCase
 from buddyproxy.storage import statements
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
-from tests.storage.open import NO_LIMITS
 from tests.storage.samples import NOW, stored
 
 
@@ -21,11 +20,11 @@ class StatementsTests(SynchronousTestCase):
         with closing(sqlite3.connect(path)) as connection:
             storing = Changes()
             storing.store(stored())
-            written = statements.write(connection.cursor(), storing, NOW, NO_LIMITS)
-            self.assertEqual(written.totals, statements.Totals(1, stored().size))
+            totals = statements.write(connection.cursor(), storing, NOW)
+            self.assertEqual(totals, statements.Totals(1, stored().size))
             ((row, checksum),) = connection.execute("SELECT id, checksum FROM cache_entries").fetchall()
             for given, left in ((b"another's", 1), (checksum, 0)):
                 discarding = Changes()
                 discarding.discard(row, given)
-                written = statements.write(connection.cursor(), discarding, NOW, NO_LIMITS)
-                self.assertEqual(written.totals.entries, left)
+                totals = statements.write(connection.cursor(), discarding, NOW)
+                self.assertEqual(totals.entries, left)

@@ -6,6 +6,7 @@ from twisted.trial.unittest import TestCase
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.tiered import VACANT_LIMIT, TieredStorage
 from tests.storage.fake import FakeStorage
 from tests.storage.samples import NOW, key, language, stored
@@ -35,6 +36,13 @@ class SlowDisk(FakeStorage):
         pending, self.pending = self.pending, []
         for waiting in pending:
             waiting.callback(None)
+
+
+class MemoryDisk(MemoryStorage):
+    """A disk that counts."""
+
+    def touch(self, key):
+        pass
 
 
 class TieredTests(TestCase):
@@ -112,6 +120,40 @@ class TieredTests(TestCase):
         self.assertEqual(self.in_memory(), [])
         self.assertEqual(self.bodies(), [large, b"1"])
         self.assertEqual(self.bodies(), [large, b"1"])
+
+    def test_purged_while_reading(self) -> None:
+        """A response purged while the disk was read is not brought back by promoting it, nor is its mark lost."""
+        for soft in (True, False):
+            self.setUp()
+            self.disk.store(stored(tags="t"))
+            reading = self.begin()
+            self.assertEqual(self.successResultOf(self.storage.purge(Selection(tag=b"t"), soft=soft)), 1)
+            self.disk.let_go()
+            self.successResultOf(reading)
+            self.assertEqual(self.in_memory(), [])
+            found = self.successResultOf(self.storage.lookup(key("a")))
+            self.assertEqual([one.outdated for one in found], [True] if soft else [])
+
+    def test_purge_reaches_both(self) -> None:
+        """What is in either tier is purged there, and counted once; memory never hides what is left on the disk."""
+        self.disk.store(stored(body=b"1", tags="t"))
+        self.disk.store(stored(body=b"2", selecting=language(b"de")))
+        self.disk.store(stored("b", tags="t"))
+        self.bodies()
+        self.assertEqual(self.successResultOf(self.storage.purge(Selection(tag=b"t"))), 2)
+        self.assertEqual((self.in_memory(), self.bodies(), self.bodies("b")), ([b"2"], [b"2"], []))
+
+    def test_purged_though_the_disk_fails(self) -> None:
+        """Where the disk refuses, memory has forgotten all the same."""
+
+        class Broken(FakeStorage):
+            async def purge(self, selection, *, soft=False):
+                raise CacheError("broken")
+
+        storage = TieredStorage(self.memory, Broken())
+        self.memory.store(stored())
+        self.failureResultOf(Deferred.fromCoroutine(storage.purge(Selection(mapping="openai"))), CacheError)
+        self.assertEqual(self.in_memory(), [])
 
     def test_invalidated_while_reading(self) -> None:
         """A response invalidated while the disk was read is not brought back by promoting it."""
@@ -214,6 +256,22 @@ class TieredTests(TestCase):
         self.storage.store(stored())
         self.disk.kept.clear()
         self.assertEqual(self.successResultOf(self.storage.clear()), 1)
+
+    def test_stats(self) -> None:
+        """Its figures are the disk's, with what memory answered among the hits; each tier's are there too."""
+        memory = MemoryStorage(100 * SIZE)
+        disk = MemoryDisk(1000 * SIZE)
+        storage = TieredStorage(memory, disk)
+        for name in "ab":
+            disk.store(stored(name))
+        for name in "aabc":
+            self.successResultOf(storage.lookup(key(name)))
+        storage.store(stored("c"))
+        stats = storage.stats
+        self.assertEqual((stats.entries, stats.hits, stats.misses, stats.hit_ratio), (3, 3, 1, 0.75))
+        self.assertEqual(list(stats.tiers), ["memory", "disk"])
+        above, below = stats.tiers.values()
+        self.assertEqual((above.hits, above.misses, below.hits, below.misses), (1, 3, 2, 1))
 
     def test_secret_and_close(self) -> None:
         """The secret is the disk's, and closing closes it."""

@@ -1,12 +1,14 @@
 """Trouble with the medium: requests go on, what must be forgotten is forgotten, and it all works again by itself."""
 
+import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from unittest import SkipTest
 
 import buddyproxy
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import writing
+from buddyproxy.storage import database, writing
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, stored
 
@@ -99,6 +101,61 @@ class FullTests(SqliteCase):
         await self.limit(1_000_000)
         self.assertEqual(await self.present("a", "b"), [])
 
+    async def test_removes_while_full(self) -> None:
+        """What is invalidated or of no more use is removed from a full disk, not kept until there is room."""
+        for name in "abc":
+            self.storage.store(stored(name, remove_after=NOW + (name == "c")))
+        await self.storage.flush()
+        await self.limit(1)
+        self.storage.store(stored("lost", b"x" * 100_000))
+        self.storage.invalidate("openai", stored("a").uri)
+        with self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual(len(self.rows("SELECT key FROM cache_entries")), 2)
+        self.storage.store(stored("lost", b"x" * 100_000))
+        self.assertEqual(await self.storage.remove_expired(NOW), 1)
+        self.assertEqual(self.rows("SELECT key FROM cache_entries"), [(key("c"),)])
+        self.assertEqual(await self.bodies("a"), [])
+
+    async def test_reserve(self) -> None:
+        """The reserve is given up for what removes, once, and taken again after a while."""
+        reserve = self.directory / "cache.sqlite.reserve"
+        size = reserve.stat().st_size
+        refusals = [sqlite3.OperationalError("database or disk is full") for _ in range(2)]
+        for refusal in refusals:
+            refusal.sqlite_errorcode = sqlite3.SQLITE_FULL
+
+        def work(_: object) -> str:
+            if refusals:
+                raise refusals.pop()
+            return "done"
+
+        with self.assertRaises(CacheError):
+            await self.database.remove(work)
+        self.assertEqual((reserve.exists(), await self.database.remove(work)), (False, "done"))
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        self.assertFalse(reserve.exists())
+        self.clock.advance(database.RESERVE_EVERY)
+        self.storage.store(stored("b"))
+        await self.storage.flush()
+        self.assertEqual(reserve.stat().st_size, size)
+
+    def test_full_file_system(self) -> None:
+        """On a file system that is really full, what removes gets through, and storing resumes by itself."""
+        mount = 'mount -t tmpfs -o size=16m none "$1" && shift && exec "$@"'
+        place = Path(self.mktemp())
+        place.mkdir(parents=True)
+        command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(place)]
+        try:
+            subprocess.run([*command, "true"], check=True, capture_output=True)
+        except (OSError, subprocess.CalledProcessError):
+            raise SkipTest("file systems cannot be mounted here") from None
+        root = Path(buddyproxy.__file__).parent.parent
+        work = [sys.executable, "-c", FULL, str(place.absolute())]
+        result = subprocess.run([*command, *work], cwd=root, capture_output=True, text=True, check=False)
+        self.assertEqual(result.stdout.splitlines(), FULL_SAYS, result.stderr)
+
     def test_limited_file_size(self) -> None:
         """The same with a real limit on how large files may be, in a process of its own."""
         command = [sys.executable, "-c", LIMITED, str(self.path)]
@@ -106,6 +163,66 @@ class FullTests(SqliteCase):
         result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         self.assertEqual(result.stdout.split(), ["kept:", "True", "unharmed:", "True", "again:", "True"], result.stderr)
 
+
+FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "reserve: False", "kept: 1", "removed: True"]
+FULL_SAYS += ["stored again: 1"]
+
+FULL = """
+import sqlite3, sys
+from contextlib import closing
+from pathlib import Path
+from twisted.internet import reactor, task
+from buddyproxy.errors import CacheError
+from buddyproxy.storage.sqlite import SqliteStorage
+from tests.storage.samples import NOW, key, stored
+
+async def tried(work):
+    try:
+        return await work
+    except CacheError:
+        return None
+
+def fill(path):
+    with path.open("ab", buffering=0) as file:
+        try:
+            while file.write(bytes(4096)):
+                pass
+        except OSError:
+            pass
+
+async def main(_):
+    place = Path(sys.argv[1])
+    path = place / "cache.sqlite"
+    def count(name):
+        with closing(sqlite3.connect(path)) as connection:
+            query = "SELECT count(*) FROM cache_entries WHERE key = ?"
+            return connection.execute(query, (key(name),)).fetchone()[0]
+    storage = SqliteStorage.open(path, reactor, max_entries=100000, max_bytes=2**30, compress=False)
+    reserve = place / "cache.sqlite.reserve"
+    print("reserve:", reserve.exists())
+    storage.store(stored("kept", remove_after=NOW + 10))
+    storage.store(stored("gone", remove_after=NOW + 10))
+    number = 0
+    while not storage.stats.dropped:
+        for number in range(number, number + 20):
+            storage.store(stored(str(number), bytes(20_000), remove_after=NOW - 10))
+        await tried(storage.flush())
+    print("dropped:", storage.stats.dropped > 0)
+    fill(place / "others")
+    storage.invalidate("openai", stored("gone").uri)
+    storage.store(stored("large", bytes(2_000_000)))
+    await tried(storage.flush())
+    print("invalidated:", count("gone"))
+    print("reserve:", reserve.exists())
+    print("kept:", count("kept"))
+    print("removed:", bool(await tried(storage.remove_expired(NOW))))
+    storage.store(stored("new"))
+    await tried(storage.flush())
+    print("stored again:", count("new"))
+    await storage.close()
+
+task.react(main)
+"""
 
 LIMITED = """
 import resource, sys

@@ -1,0 +1,1 @@
+"""What buddyproxy costs, measured: `python -m benchmarks --help`."""

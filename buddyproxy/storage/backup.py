@@ -1,0 +1,135 @@
+"""Copies of a store's file: made while it is in use, kept beside it, and put in its place when it is lost.
+
+Theory of operation. A copy is made from one state of the file, which a reader holds for as long as that takes: whoever
+writes need not wait, and need not be undone. It gets its name when it is whole and found sound, so that there is always
+either the last copy or the one before.
+
+A copy knows nothing of what was invalidated after it was made. What brings all of a store to an end, clearing it, ends
+its copies too; of the rest, what is restored is as the origin had it then, and is used no longer than it would have
+been.
+"""
+
+import os
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from glob import escape
+from pathlib import Path
+from stat import S_ISREG
+
+from twisted.logger import Logger
+
+from buddyproxy.errors import CacheError
+
+PAGES = 500
+"""Pages copied before it is asked whether to go on."""
+
+_log = Logger()
+
+
+def backup_path(path: Path) -> Path:
+    """Return where the backup of the file at `path` is."""
+    return Path(f"{path}.backup")
+
+
+def backup_age(path: Path, now: float) -> float:
+    """Return how many seconds old the backup of the file at `path` is; infinitely many where there is none."""
+    try:
+        return now - backup_path(path).stat().st_mtime
+    except OSError:
+        return float("inf")
+
+
+def remove_backups(path: Path) -> None:
+    """Remove all copies of the file at `path` that were made here; raises `CacheError` where one stays."""
+    try:
+        # Those of schemas before, and of a backup's before it was restored, among them.
+        for ending in (".backup*", ".before-*"):
+            for copied in path.parent.glob(escape(path.name) + ending):
+                copied.unlink(missing_ok=True)
+    except OSError as error:
+        raise CacheError(f"{path}: its backup cannot be removed: {error.strerror}") from error
+
+
+def back_up(cursor: sqlite3.Cursor, path: Path, given_up: Callable[[], bool]) -> None:
+    """Copy the file at `path`, as `cursor` sees it, to its backup; in steps, until it is `given_up`.
+
+    Raises `CacheError` where that is so, or the copy cannot be made; the one before then stays.
+    """
+    # One state for as long as this takes: without, each change by another connection would begin it anew.
+    cursor.execute("BEGIN")
+    cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    copy(cursor.connection, backup_path(path), given_up)
+
+
+def copy(connection: sqlite3.Connection, target: Path, given_up: Callable[[], bool] = lambda: False) -> None:
+    """Copy what `connection` has open to `target`, readable by its owner only, in place of what is there.
+
+    Raises `CacheError`, or `sqlite3.Error` where SQLite fails.
+    """
+
+    def go_on(*_: object) -> None:
+        if given_up():
+            raise CacheError(f"{target}: the copy was given up")
+
+    partial = Path(f"{target}.partial")
+    try:
+        _remove(partial)
+        try:
+            os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+            with closing(sqlite3.connect(partial)) as copied:
+                connection.backup(copied, pages=PAGES, progress=go_on)
+                check(copied, partial)
+            go_on()
+            partial.replace(target)
+        finally:
+            _remove(partial)
+    except OSError as error:
+        raise CacheError(f"{target}: the copy cannot be made: {error.strerror}") from error
+
+
+def _remove(path: Path) -> None:
+    """Remove the file at `path`, and SQLite's own beside it, if they are there."""
+    for suffix in ("", "-journal", "-wal", "-shm"):
+        Path(f"{path}{suffix}").unlink(missing_ok=True)
+
+
+def check(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise `CacheError` where what `connection` has open is not sound."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise CacheError(f"{path}: it is damaged: {found}")
+
+
+def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
+    """Put the backup in the place of the file at `path`, which is lost; return whether there was a sound one.
+
+    It is sound if SQLite finds it so and if `prepare`, which raises `CacheError`, can make it ready.
+    """
+    backup = backup_path(path)
+    if not backup.is_file():
+        return False
+    try:
+        prepare(backup)
+        with closing(sqlite3.connect(backup)) as connection:
+            check(connection, backup)
+        # What a lost file left behind must not be taken for the log of this one.
+        for suffix in ("-wal", "-shm"):
+            Path(f"{path}{suffix}").unlink(missing_ok=True)
+        backup.rename(path)
+    except (CacheError, OSError, sqlite3.Error) as error:
+        _log.warn("The store's backup cannot be used: {error}", error=str(error))
+        return False
+    return True
+
+
+def is_lost(path: Path) -> bool:
+    """Return whether nothing is at `path`, or a file with nothing in it."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        # Whoever opens it will say why it cannot be.
+        return False
+    return S_ISREG(found.st_mode) and found.st_size == 0

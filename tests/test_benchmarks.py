@@ -1,0 +1,61 @@
+"""The benchmarks: small ones, to see that they measure at all."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from twisted.trial.unittest import SynchronousTestCase
+
+from benchmarks.report import Figure, as_json, as_table
+
+ROOT = Path(__file__).parent.parent
+
+
+class ReportTests(SynchronousTestCase):
+    figures = (
+        Figure.at_most("quick", 0.5, 1, "ms"),
+        Figure.at_least("many", 4000, 5000, "/s"),
+        Figure("so it is", 0, ""),
+    )
+
+    def test_table(self) -> None:
+        """A table says what was measured, what was to be reached, and whether it was."""
+        expected = [
+            "| quick | 0.5 ms | <= 1 | yes |",
+            "| many | 4,000 /s | >= 5000 | NO |",
+            "| so it is | 0 |  |  |",
+        ]
+        self.assertEqual(as_table(self.figures).splitlines()[-3:], expected)
+
+    def test_json(self) -> None:
+        """Programs are told the same."""
+        figures = json.loads(as_json(self.figures))["figures"]
+        self.assertEqual([figure["reached"] for figure in figures], [True, False, None])
+
+
+class CommandTests(SynchronousTestCase):
+    def run_benchmarks(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "benchmarks", *arguments]
+        environment = os.environ | {"PYTHONPATH": str(ROOT)}
+        return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+
+    def test_store(self) -> None:
+        """The store's benchmark measures every figure, says how far it is, and leaves nothing behind."""
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        sizes = ["--entries", "100,200", "--stores", "100", "--rounds", "1", "--kills", "1"]
+        result = self.run_benchmarks("store", "--json", "--directory", str(directory.absolute()), *sizes)
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
+        self.assertEqual(len(figures), 17)
+        for name in ("1 kills: committed responses lost", "1 kills: corrupt responses or files"):
+            self.assertEqual(figures[name]["value"], 0, name)
+        self.assertIn("... killing a writer", result.stderr)
+        self.assertEqual(list(directory.iterdir()), [])
+
+    def test_help(self) -> None:
+        """The command line explains itself."""
+        result = self.run_benchmarks("store", "--help")
+        self.assertIn("--entries", result.stdout)
