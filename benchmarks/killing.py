@@ -50,13 +50,15 @@ def kill_often(path: Path, times: int) -> list[Figure]:
 def kill_once(path: Path, first: int, losses: Losses) -> int:
     """Have a process write from the response numbered `first`, kill it and check; return the next number."""
     command = [sys.executable, "-m", "benchmarks.workers", "writing", str(path), str(first)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        said = [process.stdout.readline()]
+    # Not a pipe: a writer that finds it full would wait with responses not yet handed to the writer's thread.
+    log = path.with_suffix(".log")
+    with log.open("wb") as file, subprocess.Popen(command, stdout=file) as process:
+        while not log.stat().st_size and process.poll() is None:
+            time.sleep(0.005)
         time.sleep(random.uniform(0.1, 0.8))
         killed = time.monotonic()
         process.kill()
-        said += process.stdout.readlines()
+    said = log.read_text().splitlines(keepends=True)
     stored = dict(numbers(said, "stored"))
     kept = check(path, stored, losses)
     committed = max((number for number, _ in numbers(said, "committed")), default=first - 1)
