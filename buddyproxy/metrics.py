@@ -26,6 +26,8 @@ class Outcome:
     """`hit`, or why it was forwarded (RFC 9211, 2.2); an error's code where buddyproxy answered by itself."""
     seconds: float
     """From the request's last byte received until the response was handed to the transport, or given up."""
+    reason: str = ""
+    """What went wrong, in words, where something did."""
     complete: bool = True
     """False where the caller left, or the origin broke off, before the end."""
 
@@ -52,7 +54,8 @@ class Metrics:
                 outcome=outcome.word,
                 milliseconds=outcome.seconds * 1000,
                 complete=outcome.complete,
-                suffix="" if outcome.complete else " (incomplete)",
+                reason=outcome.reason,
+                suffix=f" ({outcome.reason})" if outcome.reason else "" if outcome.complete else " (incomplete)",
             )
 
 
@@ -60,3 +63,8 @@ def printable(wire: bytes) -> str:
     """Return bytes off the wire as text that can neither break a log line nor drive a terminal."""
     text = wire.decode("ascii", "backslashreplace")
     return text if text.isprintable() else text.encode("unicode_escape").decode("ascii")
+
+
+def counted(number: int, noun: str) -> str:
+    """Return `number` with `noun`, in the plural where it has to be."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

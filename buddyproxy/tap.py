@@ -16,6 +16,7 @@ from twisted.python import usage
 from buddyproxy import __version__
 from buddyproxy.config import Config, default_cache_path, discover, load, merge, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError, Problem
+from buddyproxy.metrics import counted
 from buddyproxy.service import ProxyService
 from buddyproxy.service.assembly import Reactor, clear_storage
 from buddyproxy.service.checks import check
@@ -162,7 +163,7 @@ address to give to a program. Answers are kept across restarts."""
     def _report(self) -> None:
         count = len(self.config.mappings)
         source = self._file or "no configuration file"
-        _say(f"the configuration is good: {count} mapping{'' if count == 1 else 's'}, {source}")
+        _say(f"the configuration is good: {counted(count, 'mapping')}, {source}")
         for name, mapping in self.config.mappings.items():
             _say(f"  {name}: {mapping.upstream}")
         for path in not_in_force(self.config):
@@ -174,7 +175,7 @@ address to give to a program. Answers are kept across restarts."""
             count = clear_storage(self.config.cache)
         except CacheError as error:
             _fail([str(error)])
-        _say(f"removed {count} stored response{'' if count == 1 else 's'} from {path}")
+        _say(f"removed {counted(count, 'stored response')} from {path}")
 
 
 def makeService(options: Options) -> IService:

@@ -182,7 +182,7 @@ class EndToEndTests(ProcessTestCase):
             if signals == 2:
                 program.signal("TERM")
             self.assertEqual(await program.exit_code(), 0, program.said)
-            self.assertIn("1 connection(s) broken off", program.said)
+            self.assertIn("1 connection broken off", program.said)
             self.assertNotEqual(await slow.exit_code(), 0)
 
     async def test_terminated_with_an_answer_unsent(self) -> None:
@@ -533,6 +533,14 @@ class CommandLineTests(ProcessTestCase):
         aside = sorted(path.name for path in self.cache.parent.iterdir() if "damaged-" in path.name)
         self.assertEqual(len(aside), 3, aside)
 
+    async def test_clearing_what_is_no_store(self) -> None:
+        """`--clear-cache` leaves a file that is no store as it is, and says so."""
+        notes = self.directory / "notes.txt"
+        notes.write_text("my notes")
+        self.assertIn(f"{notes}: ", await self.said("--clear-cache", "--cache", str(notes), status=1))
+        self.assertEqual(notes.read_text(), "my notes")
+        self.assertEqual([path.name for path in self.directory.iterdir() if "notes" in path.name], ["notes.txt"])
+
     async def test_store_that_cannot_be(self) -> None:
         """A cache path that cannot be used ends start-up with one clear line."""
         said = await self.said("--port", "tcp:0", "--cache", str(self.directory), status=1)
@@ -559,4 +567,4 @@ class CommandLineTests(ProcessTestCase):
             database.execute("UPDATE cache_entries SET remove_after = 1.0")
             database.commit()
         program, _ = await self.serving()
-        await program.wait_for("1 stored response(s) removed that had expired")
+        await program.wait_for("1 stored response removed that had expired")

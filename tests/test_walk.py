@@ -12,6 +12,7 @@ from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
+from buddyproxy.web.delivery import STALLED
 from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, Reply, parse, spell
 
 HOUR = 3600
@@ -646,6 +647,47 @@ class TroubleTests(WalkTests):
         self.assertNotIn(b"secret detail", reply.body)
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
+    def test_length_that_no_content_has(self) -> None:
+        """A length of thousands of digits gets 400, and leaves no traceback."""
+        self.start(answering())
+        connection = self.proxy.connect()
+        connection.send(b"POST /api/a HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
+        self.assertEqual(parse(connection.received).status, 400)
+        self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_methods_about_connections(self) -> None:
+        """CONNECT and TRACE never reach an origin."""
+        self.start(answering())
+        for method in ("CONNECT", "TRACE"):
+            self.assertEqual(self.ask(method=method).status, 400)
+        self.assertEqual(self.origin.asked, [])
+
+    def test_close_among_other_options(self) -> None:
+        """`Connection: close, X` closes the connection, and says so."""
+        self.start(answering())
+        connection = self.proxy.connect()
+        connection.send(spell("GET", "/api/a", [("Connection", "close, X-Hop")]))
+        self.proxy.endpoint.flush()
+        self.assertEqual(parse(connection.received)["Connection"], "close")
+        self.assertFalse(connection.transport.connected)
+
+    def test_kept_connection_that_was_closed(self) -> None:
+        """A kept connection that the origin closes is no failure for what may be sent twice, and one for the rest."""
+        for retries, method, expected in ((2, "GET", 200), (2, "POST", 502), (0, "GET", 502)):
+            closed: list[ServerRequest] = []
+
+            def answer(request: ServerRequest, closed: list[ServerRequest] = closed) -> bytes | int:
+                if len(self.origin.asked) != 2:
+                    return b"hello"
+                closed.append(request)
+                request.channel.loseConnection()
+                return NOT_DONE_YET
+
+            self.start(answer, api={"retries": retries})
+            self.assertEqual(self.ask("/api/first").status, 200)
+            self.assertEqual(self.ask("/api/second", method=method).status, expected, (retries, method))
+            self.assertEqual(len(closed), 1)
+
     def test_content_too_large(self) -> None:
         """Content above the limit gets 413 before it is read, or as soon as there is too much of it."""
         self.start(answering(), server={"max_request_body": 1000})
@@ -779,6 +821,22 @@ class StreamTests(WalkTests):
         for reply in (self.ask(), self.ask()):
             self.assertEqual((reply.body, reply.word), (b"hello", "fwd=uri-miss"))
             self.assertIn("detail=unframed", reply["Cache-Status"] or "")
+
+    def test_caller_who_takes_nothing(self) -> None:
+        """A caller who takes nothing makes the origin wait, but not for ever; one who goes on in time is served."""
+        request = self.start_stream()
+        gone: list[object] = []
+        request.notifyFinish().addErrback(gone.append)
+        for seconds in (STALLED - 1, STALLED - 1):
+            self.caller.protocol.pauseProducing()
+            self.proxy.clock.advance(seconds)
+            self.caller.protocol.resumeProducing()
+        self.assertTrue(self.caller.transport.connected)
+        self.caller.protocol.pauseProducing()
+        self.proxy.clock.advance(STALLED)
+        self.proxy.endpoint.flush()
+        self.assertTrue(self.caller.transport.aborted)
+        self.assertEqual(len(gone), 1)
 
     def test_broken_content_for_an_old_caller(self) -> None:
         """A caller that knows no chunks, to whom the close is the end, sees broken content by a reset."""

@@ -9,7 +9,7 @@ The credential partition is an HMAC, under a secret kept with the store, over th
 different credentials never share a stored response, and the key gives nothing away to log in with.
 
 The content counts whole. JSON is brought to one form first (object members sorted, no white space, strings spelled one
-way, numbers as written), because clients order members as they like; anything that is not clean JSON counts byte for
+way, numbers as written), because clients order members as they like; what is not clean JSON, or large, counts byte for
 byte. So do the fields that say how to read it.
 """
 
@@ -18,7 +18,7 @@ import json
 from collections.abc import Iterable
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
-from typing import Any
+from typing import Any, Final
 
 from buddyproxy.cache.policy import Policy
 from buddyproxy.message import Headers, Request
@@ -61,6 +61,10 @@ def canonical_json(body: bytes) -> bytes | None:
     except (ValueError, RecursionError):
         return None
     return "".join(pieces).encode("ascii")
+
+
+RESPELLED: Final = 2**19
+"""The largest content in bytes that is brought to one form: respelling takes time, and everybody waits meanwhile."""
 
 
 class _Number(str):
@@ -111,7 +115,7 @@ def _content(request: Request) -> tuple[bytes, ...]:
     essence, *parameters = (part.strip(b" \t") for part in media_type.split(b";"))
     essence = essence.lower()
     if not coding and (essence == b"application/json" or essence.endswith(b"+json")):
-        canonical = canonical_json(request.body)
+        canonical = canonical_json(request.body) if len(request.body) <= RESPELLED else None
         if canonical is not None:
             # JSON is UTF-8 whatever `charset` says (RFC 8259, 8.1); other parameters may matter (RFC 9110, 8.3.1).
             telling = (parameter for parameter in parameters if not parameter.lower().startswith(b"charset="))

@@ -40,7 +40,6 @@ NOT_YET_IN_FORCE: Final = frozenset(
         "domain_mappings.*.requests_per_day",
         "domain_mappings.*.max_wait",
         "domain_mappings.*.timeouts.tls",
-        "domain_mappings.*.retries",
         "domain_mappings.*.rules",
         "domain_mappings.*.key.headers",
         "domain_mappings.*.key.ignore_query",

@@ -13,7 +13,7 @@ from twisted.web.resource import Resource
 from buddyproxy import __version__
 from buddyproxy.config import Config, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError
-from buddyproxy.metrics import Metrics
+from buddyproxy.metrics import Metrics, counted
 from buddyproxy.service.assembly import Assembly, Reactor, disk_of, gate_of, open_storage
 from buddyproxy.service.checks import check
 from buddyproxy.service.listening import Address, addresses_of, has_key, reaches_out, url_of
@@ -90,7 +90,7 @@ class ProxyService(Service):
     def hurry(self) -> None:
         """Wait no longer: break off the requests in progress."""
         if aborted := self._site.abort():
-            _log.warn("{count} connection(s) broken off", count=aborted)
+            _log.warn("{connections} broken off", connections=counted(aborted, "connection"))
 
     def _listen(self) -> None:
         if self._listening:
@@ -152,6 +152,8 @@ class ProxyService(Service):
         if not self._ports:
             return  # stopped before the reactor ran
         _log.info("buddyproxy {version} listens on {urls}", version=__version__, urls=", ".join(self.urls))
+        if any(reaches_out(port) for port, _ in self._ports):
+            _log.info("other machines can reach it")
         mappings = self._config.mappings
         for name, mapping in mappings.items():
             path = "/" if self._config.origin else f"/{name}"
@@ -172,7 +174,7 @@ class ProxyService(Service):
             _log.failure("the store could not be cleaned, which is a defect in buddyproxy")
         else:
             if removed:
-                _log.info("{count} stored response(s) removed that had expired", count=removed)
+                _log.info("{responses} removed that had expired", responses=counted(removed, "stored response"))
 
     async def _back_up(self, disk: SqliteStorage) -> None:
         """Copy the store's file. It reports its own failures, so that one bad run does not end the loop."""
@@ -205,7 +207,8 @@ class ProxyService(Service):
     async def _drain(self) -> None:
         seconds = self._config.server.shutdown_timeout
         if count := self._site.in_progress:
-            _log.info("waiting up to {seconds:g} s for {count} request(s) in progress", seconds=seconds, count=count)
+            requests = counted(count, "request")
+            _log.info("waiting up to {seconds:g} s for {requests} in progress", seconds=seconds, requests=requests)
         timer = self._reactor.callLater(seconds, self.hurry)
         await self._site.drain()
         if timer.active():

@@ -19,7 +19,7 @@ from buddyproxy.storage.files import clear_file
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.tiered import TieredStorage
-from buddyproxy.upstream import Timeouts, Upstream
+from buddyproxy.upstream import Timeouts, Upstream, resend
 from buddyproxy.web.admin import admin_resource
 from buddyproxy.web.proxied import Passage, Proxied
 from buddyproxy.web.tree import landing_page, tree
@@ -84,7 +84,8 @@ class Assembly:
         return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
-        send = partial(self.upstream.send, origin=Base.of(mapping).origin, timeouts=self._timeouts(mapping))
+        send_once = partial(self.upstream.send, origin=Base.of(mapping).origin, timeouts=self._timeouts(mapping))
+        send = partial(resend, send=send_once, retries=mapping.retries)
         return Passage(
             Exchange(policy_of(name, mapping, self.config.cache), self.storage, send, self.reactor),
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),

@@ -6,7 +6,6 @@ the schema's files and their numbers, and of what is in the tables no more than 
 
 import os
 import sqlite3
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
@@ -79,9 +78,10 @@ def prepare_or_replace(
 def clear_file(path: Path, timeout: float = 5.0) -> int:
     """Remove every stored response from the file at `path`, of which nobody else makes use; return how many.
 
-    Raises `CacheError` as `prepare_or_replace` does.
+    Raises `CacheError` as `prepare` does, and leaves the file alone then: who wants less in it does not want another in
+    its place.
     """
-    prepare_or_replace(path, time.time(), timeout)
+    prepare(path, timeout)
     remove_backups(path)
     try:
         with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:

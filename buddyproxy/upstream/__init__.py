@@ -12,6 +12,6 @@ agent), `transparent` (treq's client, less its conveniences), `sending` and `inc
 from buddyproxy.upstream.failures import StaleConnection
 from buddyproxy.upstream.incoming import Incoming, Sink
 from buddyproxy.upstream.patience import Timeouts
-from buddyproxy.upstream.sending import Upstream
+from buddyproxy.upstream.sending import Upstream, resend
 
-__all__ = ["Incoming", "Sink", "StaleConnection", "Timeouts", "Upstream"]
+__all__ = ["Incoming", "Sink", "StaleConnection", "Timeouts", "Upstream", "resend"]

@@ -1,6 +1,7 @@
 """Sending a request to an origin server."""
 
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from treq.cookies import IndexableCookieJar
@@ -11,7 +12,7 @@ from twisted.web.http_headers import InvalidHeaderName
 from buddyproxy.errors import BadRequest, UpstreamError
 from buddyproxy.message import Origin, Request
 from buddyproxy.upstream.connections import Connections, EndpointFor
-from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
+from buddyproxy.upstream.failures import FOREIGN, StaleConnection, cancelled, explained
 from buddyproxy.upstream.incoming import Incoming
 from buddyproxy.upstream.patience import Patience, Timeouts
 from buddyproxy.upstream.transparent import Content, TransparentClient
@@ -19,6 +20,9 @@ from buddyproxy.upstream.wire import WireHeaders
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
+# RFC 9110, 9.3.6 and 9.3.8: after CONNECT a connection may be a tunnel, and TRACE shows what was sent on it.
+_NOT_FOR_ORIGINS = frozenset({b"CONNECT", b"TRACE"})
+_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # RFC 9110, 8.6: methods that anticipate content say so even where there is none.
@@ -78,6 +82,8 @@ def _head(request: Request, origin: Origin) -> WireHeaders:
     """Return the fields to send with `request`, all of it looked at for what would end a line too early."""
     if not _TOKEN.match(request.method):
         raise BadRequest("the method is not a token (RFC 9110, 9.1)")
+    if request.method in _NOT_FOR_ORIGINS:
+        raise BadRequest(f"{request.method.decode('ascii')} is not forwarded: it is about connections, not resources")
     if not _TARGET.match(request.target):
         raise BadRequest("the request-target begins without a slash, or holds bytes that cannot stand in one")
     pairs = [pair for pair in request.headers if pair[0].lower() not in _FRAMING]
@@ -99,3 +105,19 @@ def _content(request: Request, patience: Patience) -> Content | None:
     if request.body or request.method in _ANTICIPATING or b"content-length" in request.headers:
         return Content(request.body, patience.progress)
     return None
+
+
+Send = Callable[[Request], Awaitable[Incoming]]
+
+
+async def resend(request: Request, send: Send, retries: int) -> Incoming:
+    """Send `request` by `send`, again where a kept connection turns out to be closed (RFC 9112, 9.3.1).
+
+    At most `retries` times, and only what may be sent twice without harm (RFC 9110, 9.2.2).
+    """
+    for _ in range(retries if request.method in _IDEMPOTENT else 0):
+        try:
+            return await send(request)
+        except StaleConnection:
+            continue
+    return await send(request)

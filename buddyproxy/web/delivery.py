@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from attrs import define
-from twisted.internet.interfaces import IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
@@ -19,6 +19,9 @@ from buddyproxy.cache.status import CacheStatus
 from buddyproxy.exchange import Answer
 from buddyproxy.flight import Flight
 from buddyproxy.message import Headers
+
+STALLED: Final = 300.0
+"""Seconds a caller may take nothing of a response before its connection is cut: an origin's is held meanwhile."""
 
 _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.BadRequest: 400,
@@ -54,7 +57,8 @@ def deliver(request: ServerRequest, answer: Answer, done: Done) -> None:
     else:
         _send_head(request, answer.response.status, answer.response.reason, fields)
         request.write(b"")
-        _Delivery(request, answer.content, done).begin()
+        assert request.site is not None
+        _Delivery(request, answer.content, done, request.site.reactor.callLater).begin()
 
 
 def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:
@@ -120,7 +124,10 @@ class _Delivery:
     request: ServerRequest
     flight: Flight
     done: Done
+    later: Callable[..., IDelayedCall]
     over: bool = False
+    limit: IDelayedCall | None = None
+    """Runs while the caller takes nothing."""
 
     def begin(self) -> None:
         """Start reading, and stop when the caller goes away."""
@@ -163,14 +170,24 @@ class _Delivery:
     def _first(self) -> bool:
         """Return whether the delivery ends here; False where it has ended before."""
         first, self.over = not self.over, True
+        self._rest()
         return first
 
+    def _rest(self) -> None:
+        if self.limit is not None and self.limit.active():
+            self.limit.cancel()
+        self.limit = None
+
     def pauseProducing(self) -> None:
-        """Ask the origin to wait (`IPushProducer`)."""
+        """Ask the origin to wait (`IPushProducer`), but not for ever."""
         self.flight.pause()
+        if self.limit is None:
+            transport: Any = self.request.transport
+            self.limit = self.later(STALLED, transport.abortConnection)
 
     def resumeProducing(self) -> None:
         """Let the origin go on (`IPushProducer`)."""
+        self._rest()
         self.flight.resume()
 
     def stopProducing(self) -> None:

@@ -85,7 +85,7 @@ class Proxied(Resource):
                 self._deliver(visit, self._returning(answer, passage, route, admitted))
             case Failed(error, status):
                 deliver_error(visit.wire, error, status)
-                self._observe(visit, status_of(error), status.detail or error.code, complete=True)
+                self._observe(visit, status_of(error), status.detail or error.code, reason=str(error))
 
     def _returning(self, answer: Answer, passage: Passage, route: Route, admitted: Admitted) -> Answer:
         """Return `answer` with its references leading through the proxy, and the mapping's changes made."""
@@ -107,13 +107,13 @@ class Proxied(Resource):
 
     def _deliver(self, visit: _Visit, answer: Answer) -> None:
         def done(complete: bool) -> None:
-            self._observe(visit, answer.response.status, answer.status.word, complete)
+            self._observe(visit, answer.response.status, answer.status.word, complete=complete)
 
         deliver(visit.wire, answer, done)
 
     def _refuse(self, visit: _Visit, error: ProxyError) -> None:
         deliver_error(visit.wire, error)
-        self._observe(visit, status_of(error), error.code, complete=True)
+        self._observe(visit, status_of(error), error.code)
 
     def _stumbled(self, failure: Failure, visit: _Visit) -> None:
         """The outermost boundary: a caller who left needs no answer, a defect of ours is logged and answered 500."""
@@ -127,7 +127,7 @@ class Proxied(Resource):
             deliver_json(visit.wire, 500, {"error": {"code": "internal", "message": "buddyproxy failed; see its log"}})
         self._observe(visit, 500, "internal", complete=False)
 
-    def _observe(self, visit: _Visit, status: int, word: str, complete: bool) -> None:
+    def _observe(self, visit: _Visit, status: int, word: str, *, reason: str = "", complete: bool = True) -> None:
         route = visit.route
         self._metrics.observe(
             Outcome(
@@ -137,6 +137,7 @@ class Proxied(Resource):
                 status=status,
                 word=word,
                 seconds=self._clock.seconds() - visit.began,
+                reason=reason,
                 complete=complete,
             )
         )

@@ -93,6 +93,15 @@ class ProxyChannel(HTTPChannel):
         super().connectionMade()
         self.site.opened(self)
 
+    def headerReceived(self, line: bytes) -> bool:
+        """Take a header line, unless it is a length that no content has and that Python would not convert."""
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"content-length" and len(value.strip()) > 18:
+            self._respondToBadRequestAndDisconnect()
+            return False
+        taken: bool = super().headerReceived(line)
+        return taken
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: all that was to be sent is sent by now, or never will be."""
         super().connectionLost(reason)
@@ -134,7 +143,9 @@ class ProxySite(Site):
 
     def begin(self, request: ProxyRequest) -> None:
         """Take note of a request that is to be answered."""
-        if self._draining:
+        options = request.requestHeaders.getRawHeaders(b"connection", ())
+        # Twisted splits the options at spaces only (RFC 9110, 7.6.1).
+        if self._draining or any(b"close" in value.lower().replace(b",", b" ").split() for value in options):
             _close_after(request)
 
     def drain(self) -> "Deferred[None]":
