@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.key import canonical_json, credential_partition, primary_key
+from buddyproxy.cache.key import RESPELLED, canonical_json, credential_partition, primary_key
 from buddyproxy.cache.policy import CREDENTIALS, Policy
 from buddyproxy.message import Headers, Request
 from tests.support.values import BUDDY, RFC9111, fields, get, post, properties
@@ -152,6 +152,19 @@ class PrimaryKeyTests(SynchronousTestCase):
         self.assertNotEqual(
             _key(Request(b"POST" + moved, b"/"), uri=text), _key(Request(b"POST", b"/"), uri=moved + text)
         )
+
+
+class LargeContentTests(SynchronousTestCase):
+    """Content that is too large to be respelled."""
+
+    def test_counts_byte_for_byte(self) -> None:
+        """Above the limit, JSON counts as it was sent: no caller waits for another's to be respelled."""
+        json_text = ["Content-Type: application/json"]
+        for filling, same in ((b"x" * (RESPELLED - 20), True), (b"x" * RESPELLED, False)):
+            tight, loose = b'{"a":"' + filling + b'"}', b'{ "a":"' + filling + b'"}'
+            keys = {_key(post(body, *json_text)) for body in (tight, loose)}
+            self.assertEqual(len(keys) == 1, same)
+            self.assertEqual(_key(post(tight, *json_text)), _key(post(tight, *json_text)))
 
 
 class PartitionTests(SynchronousTestCase):
