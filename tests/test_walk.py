@@ -351,6 +351,13 @@ class PostTests(WalkTests):
         self.start(answering(cache_control="max-age=60"), cache={"mode": "rfc9111"})
         self.assertEqual([self.ask(method="POST", body=b"x").word for _ in range(2)], ["fwd=method"] * 2)
 
+    def test_query_is_kept_in_both_modes(self) -> None:
+        """QUERY asks with its content, and is safe: each content has an answer of its own (RFC 10008)."""
+        for mode in ("buddy", "rfc9111"):
+            self.start(answering(cache_control="max-age=60"), cache={"mode": mode})
+            replies = [self.ask(method="QUERY", fields=self.JSON, body=body) for body in (b'{"a":1}', b'{"a":2}') * 2]
+            self.assertEqual(self.words(*replies), ["fwd=uri-miss", "fwd=uri-miss", "hit", "hit"], mode)
+
     def test_content_reaches_the_origin(self) -> None:
         """The origin gets the content byte for byte."""
         received: list[bytes] = []

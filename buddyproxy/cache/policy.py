@@ -59,7 +59,7 @@ class Policy:
     mapping: str
     default_ttl: float | None = None
     """Freshness lifetime of responses that say nothing of it; None: heuristic only (RFC 9111, 4.2.2)."""
-    methods: frozenset[bytes] = frozenset({b"GET"})
+    methods: frozenset[bytes] = frozenset({b"GET", b"QUERY"})
     """Request methods whose responses are stored, each under a key of its own; HEAD always goes with GET."""
     partition: bool = False
     """Whether callers with different credentials are kept apart by the key."""
@@ -78,6 +78,23 @@ class Policy:
     """Request fields that select a response even where it does not say so by Vary, in lower case."""
     override_origin: bool = False
     """Whether `default_ttl` stands in for what the origin says about caching."""
+    stale_while_revalidate: float = 0.0
+    """Grace for reuse while validating, where the response names none (RFC 5861, 3)."""
+    stale_if_error: float = 0.0
+    """Grace for reuse where the origin fails and the response names none (RFC 5861, 4)."""
+    targeted: tuple[bytes, ...] = ()
+    """Targeted cache-control fields that are obeyed, the first to be found before the others (RFC 9213, 2.2), in lower
+    case."""
+    no_vary_search: bool = False
+    """Whether responses may say by No-Vary-Search which query parameters do not matter."""
+    key_headers: tuple[bytes, ...] = ()
+    """Request fields whose values are part of the key, in lower case and sorted."""
+    ignore_query: tuple[bytes, ...] = ()
+    """Names of query parameters left out of the key; those that end in `*` stand for every name that begins so."""
+    sort_query: bool = False
+    """Whether the order in which query parameters with different names come is left out of the key."""
+    ignore_body: tuple[tuple[str, ...], ...] = ()
+    """Members of JSON content left out of the key: the names that lead to each from the top, `*` for any of a list."""
     min_size: int = 0
     max_size: int = 10 * 2**20
 
@@ -92,7 +109,7 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
     ttl = cache.default_ttl if mapping.ttl is None else mapping.ttl
     methods = cache.cacheable_methods if mapping.methods is None else mapping.methods
     if methods is None:
-        methods = ("GET", "POST") if buddy else ("GET",)
+        methods = ("GET", "POST", "QUERY") if buddy else ("GET", "QUERY")
     partition = buddy and not mapping.share
     return Policy(
         mapping=name,
@@ -107,6 +124,7 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         error_lifetime=ERROR_LIFETIME if cache.cache_error_responses else None,
         implied=IMPLIED if buddy else frozenset(),
         override_origin=mapping.override_origin,
+        targeted=tuple(name.lower().encode("ascii") for name in cache.targeted_fields),
         min_size=cache.min_cache_response_size,
         max_size=cache.max_cache_response_size,
     )

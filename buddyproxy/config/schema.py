@@ -129,7 +129,7 @@ class CacheSettings(Section):
     enable_compression: bool = setting(boolean, True)
     cleanup_interval_hours: float = setting(above_zero(number), 1.0)
     cacheable_methods: tuple[str, ...] | None = setting(Several(values.method), None)
-    """None: GET and POST in buddy mode; as RFC 9111 has it in rfc9111 mode."""
+    """None: GET, POST and QUERY in buddy mode, GET and QUERY in rfc9111 mode."""
     cache_error_responses: bool = setting(boolean, False)
     error_ttl: Mapping[int, float] = setting(_error_ttl, _NOTHING)
     """Freshness lifetime by status."""

@@ -37,7 +37,7 @@ class PolicyOfTests(SynchronousTestCase):
         for row, buddy, strict in (
             ("default_ttl", BUDDY_TTL, None),
             ("override_origin", False, False),
-            ("methods", {b"GET", b"POST"}, {b"GET"}),
+            ("methods", {b"GET", b"POST", b"QUERY"}, {b"GET", b"QUERY"}),
             ("partition", True, False),
             ("shared", False, True),
             ("keep_set_cookie", False, True),
@@ -46,6 +46,7 @@ class PolicyOfTests(SynchronousTestCase):
             ("error_lifetime", None, None),
             ("implied", IMPLIED, set()),
             ("credentials", CREDENTIALS, CREDENTIALS),
+            ("targeted", (b"cdn-cache-control",), (b"cdn-cache-control",)),
             ("min_size", 0, 0),
             ("max_size", 10 * 2**20, 10 * 2**20),
         ):
@@ -100,11 +101,13 @@ class PolicyOfTests(SynchronousTestCase):
                 "error_ttl": {"404": "1m", "500": 0},
                 "min_cache_response_size": 10,
                 "max_cache_response_size": "1KB",
+                "targeted_fields": ["Ours-Cache-Control", "CDN-Cache-Control"],
             },
             {"override_origin": True, "credentials": ["X-Tenant"]},
         )
         self.assertTrue(policy.store_errors)
         self.assertEqual(policy.error_ttl, {404: 60, 500: 0})
+        self.assertEqual(policy.targeted, (b"ours-cache-control", b"cdn-cache-control"))
         self.assertEqual((policy.min_size, policy.max_size), (10, 1024))
         self.assertTrue(policy.override_origin)
         self.assertEqual(policy.credentials, CREDENTIALS | {b"x-tenant"})

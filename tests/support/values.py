@@ -12,16 +12,17 @@ from buddyproxy.message import Headers, Request, Response
 NOW = 1_800_000_000.0
 """The moment at which things happen: Fri, 15 Jan 2027 08:00:00 GMT."""
 
-RFC9111 = Policy("m")
+RFC9111 = Policy("m", targeted=(b"cdn-cache-control",))
 BUDDY = Policy(
     "m",
     default_ttl=BUDDY_TTL,
-    methods=frozenset({b"GET", b"POST"}),
+    methods=frozenset({b"GET", b"POST", b"QUERY"}),
     partition=True,
     shared=False,
     keep_set_cookie=False,
     store_errors=False,
     implied=IMPLIED,
+    targeted=(b"cdn-cache-control",),
 )
 
 properties = settings(derandomize=True, database=None, max_examples=200, deadline=None)
