@@ -57,17 +57,25 @@ class HeadTests(UpstreamTestCase):
             self.assertEqual((response.status, response.reason), (status, reason))
 
     async def test_no_content(self) -> None:
-        """An answer to HEAD, a 204 and a 304 have no content, and keep the length they speak of."""
-        for method, status in ((b"HEAD", b"200"), (b"GET", b"304"), (b"GET", b"204"), (b"HEAD", b"500")):
+        """An answer to HEAD, a 204 and a 304 have no content, and keep the length they speak of.
+
+        A 204 that speaks of content may go on with it: its connection is used no more.
+        """
+        for method, status, connections in (
+            (b"HEAD", b"200", 1),
+            (b"GET", b"304", 1),
+            (b"GET", b"204", 2),
+            (b"HEAD", b"500", 1),
+        ):
             for field in (b"Content-Length: 1234", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"):
                 origin = await self.listen(b"HTTP/1.1 " + status + b" X\r\n" + field + b"\r\nETag: x\r\n\r\n")
-                for _ in range(2):  # the second finds the connection as it should be
+                for _ in range(2):
                     incoming = await self.send(origin, request(method=method))
                     pairs = [b"%b: %b" % pair for pair in incoming.response.headers]
                     self.assertEqual(pairs, [field, b"ETag: x"])
                     sink = await self.read(incoming)
                     self.assertEqual((sink.chunks, sink.ends), ([], [True]))
-                self.assertEqual(len(origin.talks), 1)
+                self.assertEqual(len(origin.talks), connections)
 
     async def test_interim(self) -> None:
         """Interim responses are handed on, each with its own fields and none of the final one's; a 100 is ours."""

@@ -144,7 +144,7 @@ class Parser(HTTPClientParser):
             return
         self._settle_length()
         self._settle_coding()
-        if self._closes():
+        if self._closes() or self._contradicts_itself():
             self._keep_no_longer()
         self._answered()
         super().allHeadersReceived()
@@ -206,6 +206,15 @@ class Parser(HTTPClientParser):
         values = self.connHeaders.getRawHeaders(b"Connection", ())
         options = {option.strip().lower() for value in values for option in value.split(b",")}
         return b"close" in options or (self.response.version < (b"HTTP", 1, 1) and b"keep-alive" not in options)
+
+    def _contradicts_itself(self) -> bool:
+        """Tell whether it has no content by its status, and yet speaks of some, which may follow (RFC 9110, 8.6).
+
+        Of a 304 that is said rightly: it tells what a 200 would have had.
+        """
+        lengths = self.connHeaders.getRawHeaders(b"Content-Length", (b"0",))
+        announced = int(lengths[0]) > 0 or self.connHeaders.hasHeader(b"Transfer-Encoding")
+        return self.response.code == 204 and announced
 
     def _keep_no_longer(self) -> None:
         """Have the connection closed after this response: Twisted looks for exactly this value."""

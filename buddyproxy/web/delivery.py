@@ -91,7 +91,7 @@ def _deliver_own(request: ServerRequest, code: int, media_type: bytes, text: str
     """Send a response that is the proxy's own, and so never stored by anyone."""
     body = text.encode("utf-8")
     framing = ((b"Content-Type", media_type), (b"Content-Length", b"%d" % len(body)), (b"Cache-Control", b"no-store"))
-    _send_head(request, code, b"", Headers((*framing, *fields)))
+    _send_head(request, code, None, Headers((*framing, *fields)))
     request.write(body)
     request.finish()
 
@@ -111,8 +111,8 @@ def _cache_fields(status: CacheStatus) -> tuple[tuple[bytes, bytes], ...]:
     return (b"Cache-Status", status.member()), (b"X-Cache", b"HIT" if status.hit else b"MISS")
 
 
-def _send_head(request: ServerRequest, status: int, reason: bytes, fields: Headers) -> None:
-    """Give `request` its status and exactly these fields.
+def _send_head(request: ServerRequest, status: int, reason: bytes | None, fields: Headers) -> None:
+    """Give `request` its status, the reason phrase (None: the usual one for the status) and exactly these fields.
 
     Of what twisted.web has set, `Connection` stays, and `Date` where there is no other (RFC 9110, 6.6.1).
     """
@@ -121,7 +121,7 @@ def _send_head(request: ServerRequest, status: int, reason: bytes, fields: Heade
         if not wire.hasHeader(name):
             wire.setRawHeaders(name, request.responseHeaders.getRawHeaders(name, ()))
     request.responseHeaders = wire
-    request.setResponseCode(status, reason or None)
+    request.setResponseCode(status, reason)
 
 
 def _on_the_wire(fields: Headers) -> WireHeaders:
