@@ -23,12 +23,12 @@ from buddyproxy.errors import CacheError, NotCached, ProxyError
 from buddyproxy.flight import Flight
 from buddyproxy.message import Request, Response
 from buddyproxy.storage import Storage
-from buddyproxy.upstream import Incoming
+from buddyproxy.upstream import Incoming, Interim
 
 _log = Logger(namespace="buddyproxy")
 
-Send = Callable[[Request], Awaitable[Incoming]]
-"""Asks the mapping's origin; raises `UpstreamError`."""
+Send = Callable[[Request, Interim], Awaitable[Incoming]]
+"""Asks the mapping's origin, and hands on the interim responses it gives; raises `UpstreamError`."""
 
 
 class Clock(Protocol):
@@ -116,6 +116,7 @@ class _Question:
     uri: bytes = field(repr=False)
     key: bytes
     reason: Reason
+    interim: Interim = field(repr=False)
     validated: StoredResponse | None = None
     conditions: tuple[tuple[bytes, bytes], ...] = ()
 
@@ -136,8 +137,11 @@ class Exchange:
         self._clock = clock
         self._claims = _Claims()
 
-    async def respond(self, request: Request, uri: bytes) -> Answer | Failed:
-        """Answer `request`, which is as the origin is to see it, for the target URI `uri`."""
+    async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
+        """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
+
+        `interim` is called with each interim response that the origin gives before (RFC 9110, 15.2); none is stored.
+        """
         key = b""
         stored: tuple[StoredResponse, ...] = ()
         if self._policy.caches(request.method):
@@ -147,9 +151,9 @@ class Exchange:
             case Reuse(selected, age, ttl):
                 return Answer(selected.response, selected.body, CacheStatus(hit=True, ttl=ttl), age)
             case Validate(selected, conditions, reason):
-                return await self._forward(_Question(request, uri, key, reason, selected, conditions))
+                return await self._forward(_Question(request, uri, key, reason, interim, selected, conditions))
             case Forward(reason):
-                return await self._forward(_Question(request, uri, key, reason))
+                return await self._forward(_Question(request, uri, key, reason, interim))
             case GatewayTimeout():
                 error = NotCached("nothing stored answers this request, and it asked for a stored response only")
                 return Failed(error, CacheStatus(detail=error.code))
@@ -167,7 +171,7 @@ class Exchange:
         sent = self._clock.seconds()
         claim = self._claims.put(question.uri, question.key)
         try:
-            incoming = await self._send(question.outgoing())
+            incoming = await self._send(question.outgoing(), question.interim)
         except ProxyError as error:
             return Failed(error, CacheStatus(fwd=question.reason, detail=error.code))
         try:

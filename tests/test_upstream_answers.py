@@ -3,10 +3,22 @@
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Origin
+from buddyproxy.message import Headers, Origin, Response
 from buddyproxy.upstream import StaleConnection
 from tests.support.origin import ScriptedOrigin, Talk, closed_port
 from tests.support.upstreams import OK, Gathered, UpstreamTestCase, request
+
+
+class _Told(list[Response]):
+    """A list that fires a Deferred when something is put into it."""
+
+    def __init__(self, deferred: Deferred[None]) -> None:
+        super().__init__()
+        self._deferred = deferred
+
+    def append(self, response: Response) -> None:
+        super().append(response)
+        self._deferred.callback(None)
 
 
 class HeadTests(UpstreamTestCase):
@@ -45,25 +57,61 @@ class HeadTests(UpstreamTestCase):
             self.assertEqual((response.status, response.reason), (status, reason))
 
     async def test_no_content(self) -> None:
-        """An answer to HEAD, a 204 and a 304 have no content, and keep the length they speak of."""
-        for method, status in ((b"HEAD", b"200"), (b"GET", b"304"), (b"GET", b"204"), (b"HEAD", b"500")):
+        """An answer to HEAD, a 204 and a 304 have no content, and keep the length they speak of.
+
+        A 204 that speaks of content may go on with it: its connection is used no more.
+        """
+        for method, status, connections in (
+            (b"HEAD", b"200", 1),
+            (b"GET", b"304", 1),
+            (b"GET", b"204", 2),
+            (b"HEAD", b"500", 1),
+        ):
             for field in (b"Content-Length: 1234", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"):
                 origin = await self.listen(b"HTTP/1.1 " + status + b" X\r\n" + field + b"\r\nETag: x\r\n\r\n")
-                for _ in range(2):  # the second finds the connection as it should be
+                for _ in range(2):
                     incoming = await self.send(origin, request(method=method))
                     pairs = [b"%b: %b" % pair for pair in incoming.response.headers]
                     self.assertEqual(pairs, [field, b"ETag: x"])
                     sink = await self.read(incoming)
                     self.assertEqual((sink.chunks, sink.ends), ([], [True]))
-                self.assertEqual(len(origin.talks), 1)
+                self.assertEqual(len(origin.talks), connections)
 
     async def test_interim(self) -> None:
-        """Interim responses are passed over, and their fields with them."""
-        interim = b"HTTP/1.1 100 Continue\r\nX-No: 1\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </x>\r\n\r\n"
-        origin = await self.listen(interim + OK)
+        """Interim responses are handed on, each with its own fields and none of the final one's; a 100 is ours."""
+        origin = await self.listen(
+            b"HTTP/1.1 100 Continue\r\nX-No: 1\r\n\r\n"
+            b"HTTP/1.1 103 Early\rHints\r\nLink: </x>\r\nlink: </y>\0\r\nConnection: X\r\n\r\n"
+            b"HTTP/1.1 199\r\nContent-Length: secret\r\n\r\n" + OK
+        )
         incoming = await self.send(origin)
+        links = ((b"Link", b"</x>"), (b"link", b"</y> "), (b"Connection", b"X"))
+        hints = Response(103, Headers(links), b"Early Hints")
+        self.assertEqual(self.interims, [hints, Response(199, Headers(((b"Content-Length", b"secret"),)), b"")])
         self.assertEqual(incoming.response.headers.pairs, ((b"Content-Length", b"2"),))
         self.assertEqual((await self.read(incoming)).content, b"hi")
+
+    async def test_interim_at_once(self) -> None:
+        """An interim response is handed on when it comes, also while the request is still being sent."""
+
+        async def script(talk: Talk) -> None:
+            talk.stop_reading()
+            talk.send(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+            await hinted
+            talk.resume_reading()
+            await talk.request()
+            talk.send(OK)
+
+        hinted: Deferred[None] = Deferred()
+        self.interims = _Told(hinted)
+        upload = request(method=b"PUT", body=b"x" * 10_000_000)
+        self.assertEqual((await self.fetch(await self.listen(script), upload)).content, b"hi")
+
+    async def test_many_interim(self) -> None:
+        """There may be as many as anybody has use for, and no more."""
+        hint = b"HTTP/1.1 103 Early Hints\r\n\r\n"
+        await self.fetch(await self.listen(hint * 32 + OK))
+        self.assertEqual(len(self.interims), 32)
 
     async def test_cleaned(self) -> None:
         """What others could read in another way is made unambiguous: folded lines, stray CR and NUL, white space."""
@@ -125,7 +173,8 @@ class HeadTests(UpstreamTestCase):
             (ok + b"A: " + b"x" * 20_000, "a line of its head has more than 16384 bytes"),
             (ok + b"A: " + b"x" * 20_000 + b"\r\n\r\n", "a line of its head has more than 16384 bytes"),
             (ok + b"A: b\r\n" * 50_000, "its head has more than 262144 bytes"),
-            (b"HTTP/1.1 100 Go on\r\n\r\n" * 20_000, "its head has more than 262144 bytes"),
+            (b"HTTP/1.1 100 Go on\r\n\r\n" * 33, "it comes after more than 32 interim responses"),
+            ((b"HTTP/1.1 103 Hints\r\n" + b"A: b\r\n" * 2_000 + b"\r\n") * 25, "its head has more than 262144 bytes"),
         ):
             origin = await self.listen(answer)
             error = await self.error_of(self.send(origin))

@@ -102,11 +102,11 @@ class LimitTests(TimeTestCase):
         await origin.talks[0].gone()
 
     async def test_half_head(self) -> None:
-        """A head that does not come to its end counts as none."""
+        """A head that does not come to its end counts as none, and neither does an interim response."""
 
         async def script(talk: Talk) -> None:
             await talk.request()
-            talk.send(b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nA")
+            talk.send(b"HTTP/1.1 103 Early Hints\r\n\r\nHTTP/1.1 200 OK\r\nA")
 
         origin = await self.listen(script)
         waiting = await self.waiting(origin, first_byte=30)

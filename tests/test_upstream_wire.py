@@ -11,11 +11,13 @@ from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.iweb import IResponse
 
 from buddyproxy.errors import UpstreamError
 from buddyproxy.message import Origin, Response
 from buddyproxy.upstream import Incoming, Timeouts
 from buddyproxy.upstream.failures import explained
+from buddyproxy.upstream.incoming import head
 from buddyproxy.upstream.patience import Patience
 from buddyproxy.upstream.pool import Connection
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
@@ -28,6 +30,7 @@ STATUS_LINES = (
     b"HTTP/1.0 404",
     b"HTTP/1.1 304 Not Modified",
     b"HTTP/1.1 100 Continue",
+    b"HTTP/1.1 103 Early Hints",
     b"HTTP/2 200",
     b"",
 )
@@ -74,17 +77,24 @@ class Outcome:
 
     def __init__(self, pieces: Iterable[bytes], reason: Exception) -> None:
         self.heads: list[Response] = []
+        self.interims: list[Response] = []
         self.errors: list[str] = []
         self.sink = Gathered()
         self.kept = 0
         connection = Connection(Clock(), self._keep, lambda _: None)
         connection.makeConnection(StringTransport())
-        request = WireRequest(b"GET", b"/", WireHeaders.of([(b"Host", b"a")]), None, lambda: None)
+        request = WireRequest(b"GET", b"/", WireHeaders.of([(b"Host", b"a")]), None, self)
         connection.request(request).addCallbacks(self._answered, self._failed)
         for piece in pieces:
             if not connection.transport.disconnecting:
                 connection.dataReceived(piece)
         connection.connectionLost(Failure(reason))
+
+    def sent(self) -> None:
+        pass
+
+    def interim(self, response: IResponse) -> None:
+        self.interims.append(head(response))
 
     def _keep(self, connection: Connection) -> None:
         self.kept += 1
@@ -99,7 +109,7 @@ class Outcome:
 
     def summary(self) -> tuple[object, ...]:
         ends = [str(end) if isinstance(end, UpstreamError) else end for end in self.sink.ends]
-        return self.heads, self.errors, self.sink.content, ends, self.kept
+        return self.interims, self.heads, self.errors, self.sink.content, ends, self.kept
 
 
 class ParsingTests(SynchronousTestCase):
@@ -114,7 +124,7 @@ class ParsingTests(SynchronousTestCase):
         cut, whole = Outcome(pieces, reason), Outcome([answer] if answer else [], reason)
         self.assertEqual(len(cut.heads) + len(cut.errors), 1)
         self.assertEqual(len(cut.sink.ends), len(cut.heads))
-        self.assertEqual(cut.summary()[:4], whole.summary()[:4])
+        self.assertEqual(cut.summary()[:5], whole.summary()[:5])
         if cut.kept:
             self.assertEqual(cut.sink.ends, [True])
         if True in cut.sink.ends:

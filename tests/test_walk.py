@@ -10,9 +10,10 @@ from twisted.web.server import Request as ServerRequest
 
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
+from buddyproxy.message import Response
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
-from buddyproxy.web.delivery import STALLED
+from buddyproxy.web.delivery import STALLED, deliver_interim
 from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, Reply, parse, spell
 
 HOUR = 3600
@@ -815,6 +816,20 @@ class StreamTests(WalkTests):
         self.assertEqual(parse(self.caller.received).body, b"onetwo")
         hit = self.ask()
         self.assertEqual((hit.word, hit.body), ("hit", b"onetwo"))
+
+    def test_interim_response_that_comes_late(self) -> None:
+        """Once the response has begun, or the caller is gone, an interim response is nobody's."""
+        self.start_stream()
+        request, received = self.caller.protocol.requests[0], self.caller.received
+        deliver_interim(request, Response(103))
+        self.assertEqual(self.caller.received, received)
+        self.start(lambda request: NOT_DONE_YET)
+        caller = self.proxy.connect()
+        caller.send(spell("GET", "/api/a"))
+        request = caller.protocol.requests[0]
+        caller.leave()
+        deliver_interim(request, Response(103))
+        self.assertEqual(caller.received, b"")
 
     def test_content_of_unknown_length(self) -> None:
         """Content that only the connection's close ends is handed on, and not stored: it may have broken off."""

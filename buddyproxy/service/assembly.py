@@ -1,5 +1,6 @@
 """From a configuration to the objects that do the work: the only place where concrete classes are chosen."""
 
+from collections.abc import Awaitable
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, Head
 from buddyproxy.exchange import Exchange
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import KEY_POSITIONS, Gate, Key
+from buddyproxy.message import Request
 from buddyproxy.metrics import Metrics
 from buddyproxy.routing import Base, RoutingTable
 from buddyproxy.storage import Storage
@@ -19,7 +21,7 @@ from buddyproxy.storage.files import clear_file
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.tiered import TieredStorage
-from buddyproxy.upstream import Timeouts, Upstream, resend
+from buddyproxy.upstream import Incoming, Interim, Timeouts, Upstream, resend
 from buddyproxy.web.admin import admin_resource
 from buddyproxy.web.proxied import Passage, Proxied
 from buddyproxy.web.tree import landing_page, tree
@@ -84,8 +86,12 @@ class Assembly:
         return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
-        send_once = partial(self.upstream.send, origin=Base.of(mapping).origin, timeouts=self._timeouts(mapping))
-        send = partial(resend, send=send_once, retries=mapping.retries)
+        origin, timeouts = Base.of(mapping).origin, self._timeouts(mapping)
+
+        def send(request: Request, interim: Interim) -> Awaitable[Incoming]:
+            once = partial(self.upstream.send, origin=origin, timeouts=timeouts, interim=interim)
+            return resend(request, once, mapping.retries)
+
         return Passage(
             Exchange(policy_of(name, mapping, self.config.cache), self.storage, send, self.reactor),
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),

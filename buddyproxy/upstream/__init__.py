@@ -10,8 +10,8 @@ agent), `transparent` (treq's client, less its conveniences), `sending` and `inc
 """
 
 from buddyproxy.upstream.failures import StaleConnection
-from buddyproxy.upstream.incoming import Incoming, Sink
+from buddyproxy.upstream.incoming import Incoming, Interim, Sink
 from buddyproxy.upstream.patience import Timeouts
 from buddyproxy.upstream.sending import Upstream, resend
 
-__all__ = ["Incoming", "Sink", "StaleConnection", "Timeouts", "Upstream", "resend"]
+__all__ = ["Incoming", "Interim", "Sink", "StaleConnection", "Timeouts", "Upstream", "resend"]

@@ -16,6 +16,7 @@ from zope.interface import implementer
 
 from buddyproxy.message import Origin
 from buddyproxy.upstream.failures import StaleConnection, cancelled, explained
+from buddyproxy.upstream.incoming import Interim, head
 from buddyproxy.upstream.patience import Patience
 from buddyproxy.upstream.pool import Connection, Pool
 from buddyproxy.upstream.trust import connection_creator
@@ -34,15 +35,15 @@ class Connections:
         self._endpoint_for = endpoint_for or self._endpoint
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
 
-    def agent_for(self, origin: Origin, patience: Patience) -> IAgent:
-        """Return an agent that asks `origin` and tells `patience` how far it is.
+    def agent_for(self, origin: Origin, patience: Patience, interim: Interim) -> IAgent:
+        """Return an agent that asks `origin`, tells `patience` how far it is, and hands `interim` what comes before.
 
         Raises `UpstreamError` where the origin's `ca_file` cannot be used.
         """
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
             endpoint = self._endpoints[origin] = self._endpoint_for(origin)
-        return _OriginAgent(self._pool, endpoint, origin, patience)
+        return _OriginAgent(self._pool, endpoint, origin, patience, interim)
 
     async def close(self) -> None:
         """Close idle connections now, and those in use after their response."""
@@ -95,6 +96,7 @@ class _OriginAgent:
     _endpoint: IStreamClientEndpoint
     _origin: Origin
     _patience: Patience
+    _interim: Interim
 
     def request(
         self,
@@ -106,11 +108,20 @@ class _OriginAgent:
         """Send a request for `uri`, the origin's root and the exact request-target; fires with an answer's head."""
         assert isinstance(headers, WireHeaders)
         target = uri[len(self._origin.root) :]
-        request = WireRequest(method, target, headers, bodyProducer, self._sent)
+        request = WireRequest(method, target, headers, bodyProducer, self)
         connected: Deferred[Any] = self._pool.getConnection(self._origin, self._endpoint)
         if not connected.called:
             self._patience.wait_for("connect")
         return connected.addCallback(self._send, request)
+
+    def sent(self) -> None:
+        """Know that all of the request is handed over to the transport (`wire.Progress`)."""
+        self._patience.wait_for("first_byte")
+
+    def interim(self, response: IResponse) -> None:
+        """Hand on what comes before the final response (`wire.Progress`), but a 100: that is between origin and us."""
+        if response.code != 100:
+            self._interim(head(response))
 
     def _send(self, connection: Connection, request: WireRequest) -> Deferred[IResponse]:
         self._patience.wait_for("send")
@@ -118,9 +129,6 @@ class _OriginAgent:
         if connection.used:
             return answered.addErrback(self._stale)
         return answered
-
-    def _sent(self) -> None:
-        self._patience.wait_for("first_byte")
 
     def _stale(self, failure: Failure) -> Failure:
         """Say where a failure may be due to the connection's age alone."""

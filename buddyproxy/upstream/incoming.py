@@ -1,5 +1,6 @@
 """A response whose head is there and whose content is still arriving."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from twisted.internet.protocol import Protocol as TwistedProtocol
@@ -18,6 +19,9 @@ from buddyproxy.upstream.wire import WireHeaders
 
 _log = Logger(namespace="buddyproxy.upstream")
 
+Interim = Callable[[Response], None]
+"""Takes the head of an interim response (RFC 9110, 15.2), with all its fields as received."""
+
 
 class Sink(Protocol):
     """Receives content as it arrives: any number of chunks, then exactly one of `ended` and `failed`."""
@@ -32,6 +36,12 @@ class Sink(Protocol):
         """Know that the rest of the content will not come."""
 
 
+def head(arriving: IResponse) -> Response:
+    """Return the status, the reason phrase and the fields of `arriving`, as received."""
+    headers: WireHeaders = arriving.headers
+    return Response(arriving.code, Headers(tuple(headers.pairs)), arriving.phrase)
+
+
 class Incoming:
     """A response still arriving; whoever holds it calls `start` or `abort`.
 
@@ -40,8 +50,7 @@ class Incoming:
     """
 
     def __init__(self, arriving: IResponse, origin: Origin, patience: Patience) -> None:
-        headers: WireHeaders = arriving.headers
-        self.response = Response(arriving.code, Headers(tuple(headers.pairs)), arriving.phrase)
+        self.response = head(arriving)
         self._arriving = arriving
         self._origin = origin
         self._patience = patience

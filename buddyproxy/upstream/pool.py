@@ -149,7 +149,7 @@ class Connection(HTTP11ClientProtocol):
     def _written(self, _: None, request: WireRequest) -> None:
         if self._state == "TRANSMITTING":
             self._wait_for_answer()
-            request.sent()
+            request.progress.sent()
 
     def _unwritten(self, failure: Failure) -> None:
         if self._state == "TRANSMITTING":

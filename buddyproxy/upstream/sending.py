@@ -10,10 +10,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import InvalidHeaderName
 
 from buddyproxy.errors import BadRequest, UpstreamError
-from buddyproxy.message import Origin, Request
+from buddyproxy.message import Origin, Request, Response
 from buddyproxy.upstream.connections import Connections, EndpointFor
 from buddyproxy.upstream.failures import FOREIGN, StaleConnection, cancelled, explained
-from buddyproxy.upstream.incoming import Incoming
+from buddyproxy.upstream.incoming import Incoming, Interim
 from buddyproxy.upstream.patience import Patience, Timeouts
 from buddyproxy.upstream.transparent import Content, TransparentClient
 from buddyproxy.upstream.wire import WireHeaders
@@ -27,6 +27,10 @@ _FORBIDDEN = re.compile(rb"[\r\n\0]")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # RFC 9110, 8.6: methods that anticipate content say so even where there is none.
 _ANTICIPATING = frozenset({b"POST", b"PUT", b"PATCH"})
+
+
+def _unheard(interim: Response) -> None:
+    """Let an interim response go by."""
 
 
 class Upstream:
@@ -43,11 +47,13 @@ class Upstream:
         self._connections = Connections(reactor, self._clock, endpoint_for)
         self._no_cookies = IndexableCookieJar()
 
-    async def send(self, request: Request, origin: Origin, timeouts: Timeouts) -> Incoming:
+    async def send(self, request: Request, origin: Origin, timeouts: Timeouts, interim: Interim = _unheard) -> Incoming:
         """Send `request` to `origin` and return the answer as soon as its head is there.
 
         `request.target` is sent byte for byte. The fields are sent as they are, in their order, less those of framing,
         which is the content's; `Host` is the origin's unless there is one. Cancelling closes the connection.
+
+        `interim` is called with each interim response but 100 (RFC 9110, 15.2) as it comes.
 
         Raises `BadRequest` where something in the request cannot stand in one; `UpstreamError` where the origin failed,
         as `UpstreamTimeout` where it took too long, as `StaleConnection` where a connection kept from an earlier
@@ -57,7 +63,7 @@ class Upstream:
         patience = Patience(self._clock, timeouts, origin)
         patience.wait_for("first_byte")
         try:
-            client = TransparentClient(self._connections.agent_for(origin, patience), self._no_cookies)
+            client = TransparentClient(self._connections.agent_for(origin, patience, interim), self._no_cookies)
             method, uri = request.method.decode("ascii"), origin.root + request.target
             answered = client.request(method, uri, headers=headers, data=_content(request, patience))
             patience.give_up(answered.cancel)

@@ -5,28 +5,31 @@ be fooled by it. Each of these changes that, as a subclass:
 
 - `WireHeaders` keeps the names and the order of fields as written, which Twisted's `Headers` does not.
 - `WireRequest` writes exactly those, and no field of its own but the length of the content.
-- `Parser` keeps every field of a response, those of the connection included; refuses what cannot be forwarded safely;
-  settles doubtful framing before anybody relies on it (RFC 9112, 6.3); and tells a body that broke off from one that
-  ended, also where only the end of the connection marks the end of the body.
+- `Parser` keeps every field of a response, those of the connection included; hands on interim responses; refuses what
+  cannot be forwarded safely; settles doubtful framing before anybody relies on it (RFC 9112, 6.3); and tells a body
+  that broke off from one that ended, also where only the end of the connection marks the end of the body.
 
 What carries them is in `pool`. Nothing here knows of timeouts, of origins, or of our own request and response values.
 """
 
 import re
 from collections.abc import Callable, Iterable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.web._newclient import BODY, HTTPClientParser, Request, ResponseFailed
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer
+from twisted.web.iweb import IBodyProducer, IResponse
 
 from buddyproxy.upstream.failures import Garbled
 
 _MAX_HEAD = 256 * 1024
 """Bytes a response's head may have, interim responses before it included."""
+
+_MOST_INTERIM = 32
+"""Interim responses there may be before the final one: far more than anybody has use for."""
 
 _STATUS_LINE = re.compile(rb"HTTP/1\.[0-9] [1-9][0-9]{2}(?: .*)?\Z", re.DOTALL)
 _LENGTH = re.compile(rb"[0-9]{1,18}\Z")
@@ -53,6 +56,16 @@ class WireHeaders(Headers):
         return headers
 
 
+class Progress(Protocol):
+    """Is told what happens between a request and the head of its final response."""
+
+    def sent(self) -> None:
+        """Know that all of the request is handed over to the transport."""
+
+    def interim(self, response: IResponse) -> None:
+        """Take the head of an interim response (RFC 9110, 15.2)."""
+
+
 class WireRequest(Request):
     """A request that goes out as it is given: the length of its content, if it has any, is all that is added."""
 
@@ -62,11 +75,10 @@ class WireRequest(Request):
         target: bytes,
         headers: WireHeaders,
         content: IBodyProducer | None,
-        sent: Callable[[], None],
+        progress: Progress,
     ) -> None:
         super().__init__(method, target, headers, content, persistent=True)
-        self.sent = sent
-        """Called when all of the request is handed over to the transport."""
+        self.progress = progress
 
     def writeTo(self, transport: Any) -> Deferred[None]:
         """Write the request to `transport`; fires when it is all handed over."""
@@ -88,11 +100,13 @@ class Parser(HTTPClientParser):
     """Reads one response."""
 
     headers: WireHeaders
+    request: WireRequest
 
     def __init__(self, request: WireRequest, finisher: Callable[[bytes], None], answered: Callable[[], None]) -> None:
         super().__init__(request, finisher)
         self._answered = answered
         self._size = 0
+        self._interims = 0
 
     def connectionMade(self) -> None:
         """Begin with a head, the final one or one before it."""
@@ -130,7 +144,7 @@ class Parser(HTTPClientParser):
             return
         self._settle_length()
         self._settle_coding()
-        if self._closes():
+        if self._closes() or self._contradicts_itself():
             self._keep_no_longer()
         self._answered()
         super().allHeadersReceived()
@@ -144,11 +158,16 @@ class Parser(HTTPClientParser):
             super().connectionLost(reason)
 
     def _interim(self) -> None:
-        """Pass over an interim response (RFC 9110, 15.2)."""
-        if self.response.code == 101:
+        """Tell of an interim response, and go on to the next (RFC 9110, 15.2)."""
+        response = self.response
+        if response.code == 101:
             raise Garbled("it changes to another protocol, which nobody asked for")
+        self._interims += 1
+        if self._interims > _MOST_INTERIM:
+            raise Garbled(f"it comes after more than {_MOST_INTERIM} interim responses")
         self.connectionMade()
         del self.response
+        self.request.progress.interim(response)
 
     def _settle_length(self) -> None:
         """Make one length of several that agree (RFC 9112, 6.3)."""
@@ -187,6 +206,15 @@ class Parser(HTTPClientParser):
         values = self.connHeaders.getRawHeaders(b"Connection", ())
         options = {option.strip().lower() for value in values for option in value.split(b",")}
         return b"close" in options or (self.response.version < (b"HTTP", 1, 1) and b"keep-alive" not in options)
+
+    def _contradicts_itself(self) -> bool:
+        """Tell whether it has no content by its status, and yet speaks of some, which may follow (RFC 9110, 8.6).
+
+        Of a 304 that is said rightly: it tells what a 200 would have had.
+        """
+        lengths = self.connHeaders.getRawHeaders(b"Content-Length", (b"0",))
+        announced = int(lengths[0]) > 0 or self.connHeaders.hasHeader(b"Transfer-Encoding")
+        return self.response.code == 204 and announced
 
     def _keep_no_longer(self) -> None:
         """Have the connection closed after this response: Twisted looks for exactly this value."""

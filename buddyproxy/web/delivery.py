@@ -18,7 +18,7 @@ from buddyproxy import errors
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.exchange import Answer
 from buddyproxy.flight import Flight
-from buddyproxy.message import Headers
+from buddyproxy.message import Headers, Response
 
 STALLED: Final = 300.0
 """Seconds a caller may take nothing of a response before its connection is cut: an origin's is held meanwhile."""
@@ -61,6 +61,16 @@ def deliver(request: ServerRequest, answer: Answer, done: Done) -> None:
         _Delivery(request, answer.content, done, request.site.reactor.callLater).begin()
 
 
+def deliver_interim(request: ServerRequest, response: Response) -> None:
+    """Send an interim response to the caller of `request`, if there is one who can take it now (RFC 9110, 15.2)."""
+    channel: Any = request.channel
+    if channel is None or request.startedWriting or request.clientproto != b"HTTP/1.1":
+        return
+    # RFC 9110, 8.6 and 9112, 6.1: it has no content, and so says nothing of how it is framed.
+    fields = response.headers.end_to_end().without({b"content-length"})
+    channel.writeHeaders(b"HTTP/1.1", b"%d" % response.status, response.reason, _on_the_wire(fields))
+
+
 def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:
     """Send `error` as JSON: `{"error": {"code": ..., "message": ...}}`."""
     fields = () if status is None else _cache_fields(status)
@@ -81,7 +91,7 @@ def _deliver_own(request: ServerRequest, code: int, media_type: bytes, text: str
     """Send a response that is the proxy's own, and so never stored by anyone."""
     body = text.encode("utf-8")
     framing = ((b"Content-Type", media_type), (b"Content-Length", b"%d" % len(body)), (b"Cache-Control", b"no-store"))
-    _send_head(request, code, b"", Headers((*framing, *fields)))
+    _send_head(request, code, None, Headers((*framing, *fields)))
     request.write(body)
     request.finish()
 
@@ -101,19 +111,24 @@ def _cache_fields(status: CacheStatus) -> tuple[tuple[bytes, bytes], ...]:
     return (b"Cache-Status", status.member()), (b"X-Cache", b"HIT" if status.hit else b"MISS")
 
 
-def _send_head(request: ServerRequest, status: int, reason: bytes, fields: Headers) -> None:
-    """Give `request` its status and exactly these fields.
+def _send_head(request: ServerRequest, status: int, reason: bytes | None, fields: Headers) -> None:
+    """Give `request` its status, the reason phrase (None: the usual one for the status) and exactly these fields.
 
     Of what twisted.web has set, `Connection` stays, and `Date` where there is no other (RFC 9110, 6.6.1).
     """
-    wire = WireHeaders()
-    for name, value in fields:
-        wire.addRawHeader(name, value)
+    wire = _on_the_wire(fields)
     for name in (b"connection", b"date"):
         if not wire.hasHeader(name):
             wire.setRawHeaders(name, request.responseHeaders.getRawHeaders(name, ()))
     request.responseHeaders = wire
-    request.setResponseCode(status, reason or None)
+    request.setResponseCode(status, reason)
+
+
+def _on_the_wire(fields: Headers) -> WireHeaders:
+    wire = WireHeaders()
+    for name, value in fields:
+        wire.addRawHeader(name, value)
+    return wire
 
 
 @implementer(IPushProducer)

@@ -4,6 +4,7 @@ The walk of a request (gate, routing, filters, exchange, delivery) in the order 
 """
 
 from collections.abc import Mapping
+from functools import partial
 
 from attrs import define, evolve, field, frozen
 from twisted.internet.defer import CancelledError, Deferred
@@ -17,10 +18,10 @@ from buddyproxy.errors import ProxyError
 from buddyproxy.exchange import Answer, Clock, Exchange, Failed
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import Admitted, Gate
-from buddyproxy.message import Headers, Request
+from buddyproxy.message import Headers, Request, Response
 from buddyproxy.metrics import Metrics, Outcome
 from buddyproxy.routing import Route, RoutingTable
-from buddyproxy.web.delivery import deliver, deliver_error, deliver_json, status_of
+from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, deliver_json, status_of
 
 _log = Logger(namespace="buddyproxy")
 
@@ -80,16 +81,22 @@ class Proxied(Resource):
         except ProxyError as refusal:
             self._refuse(visit, refusal)
             return
-        match await passage.exchange.respond(outgoing, route.uri):
+        returning = partial(self._returning, passage=passage, route=route, admitted=admitted)
+
+        def interim(response: Response) -> None:
+            deliver_interim(visit.wire, returning(response))
+
+        match await passage.exchange.respond(outgoing, route.uri, interim):
             case Answer() as answer:
-                self._deliver(visit, self._returning(answer, passage, route, admitted))
+                response = returning(answer.response)
+                self._deliver(visit, answer if response is answer.response else evolve(answer, response=response))
             case Failed(error, status):
                 deliver_error(visit.wire, error, status)
                 self._observe(visit, status_of(error), status.detail or error.code, reason=str(error))
 
-    def _returning(self, answer: Answer, passage: Passage, route: Route, admitted: Admitted) -> Answer:
-        """Return `answer` with its references leading through the proxy, and the mapping's changes made."""
-        headers = answer.response.headers
+    def _returning(self, response: Response, passage: Passage, route: Route, admitted: Admitted) -> Response:
+        """Return `response` with its references leading through the proxy, and the mapping's changes made."""
+        headers = response.headers
         if b"location" in headers or b"content-location" in headers:
             headers = Headers(
                 tuple(
@@ -101,9 +108,7 @@ class Proxied(Resource):
                 )
             )
         headers = passage.inward.apply(headers)
-        if headers is answer.response.headers:
-            return answer
-        return evolve(answer, response=evolve(answer.response, headers=headers))
+        return response if headers is response.headers else evolve(response, headers=headers)
 
     def _deliver(self, visit: _Visit, answer: Answer) -> None:
         def done(complete: bool) -> None:

@@ -12,7 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Headers, Origin, Request
+from buddyproxy.message import Headers, Origin, Request, Response
 from buddyproxy.upstream import Incoming, Timeouts, Upstream
 from tests.support.certificates import Certificate
 from tests.support.origin import Script, ScriptedOrigin
@@ -89,6 +89,7 @@ class UpstreamTestCase(TestCase):
         self.reactor: Any = reactor
         self.clock = Clock()
         self.upstream = Upstream(reactor, self.clock)
+        self.interims: list[Response] = []
         self.addCleanup(self.upstream.close)
 
     def directory(self) -> Path:
@@ -104,9 +105,10 @@ class UpstreamTestCase(TestCase):
         return origin
 
     async def send(self, origin: ScriptedOrigin, sent: Request | None = None, **limits: float) -> Incoming:
-        """Send `sent`, or a plain GET, to `origin` without TLS; `limits` are timeouts."""
+        """Send `sent`, or a plain GET, to `origin` without TLS; `limits` are timeouts. Interim responses are kept."""
         to = Origin("http", origin.host, origin.port)
-        incoming = await self.upstream.send(sent or request(), to, evolve(self.NO_LIMITS, **limits))
+        timeouts = evolve(self.NO_LIMITS, **limits)
+        incoming = await self.upstream.send(sent or request(), to, timeouts, self.interims.append)
         self.addCleanup(incoming.abort)
         return incoming
 
