@@ -3,7 +3,6 @@
 import json
 
 from twisted.internet.error import ConnectionRefusedError as Refused
-from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
@@ -14,53 +13,10 @@ from buddyproxy.message import Response
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
 from buddyproxy.web.delivery import STALLED, deliver_interim
-from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, Reply, parse, spell
+from tests.support.memory import Answerer, Connection, Fields, MemoryProxy, Origin, parse, spell
+from tests.support.walk import WalkTests, answering, validating
 
 HOUR = 3600
-
-
-def answering(body: bytes = b"hello", status: int = 200, **fields: str) -> Answerer:
-    """Return an origin's answer that is always the same; `fields` with underscores for hyphens."""
-
-    def answer(request: ServerRequest) -> bytes:
-        request.setResponseCode(status)
-        for name, value in fields.items():
-            request.setHeader(name.replace("_", "-").encode(), value.encode())
-        return body
-
-    return answer
-
-
-def validating(etag: str, body: bytes = b"hello", **fields: str) -> Answerer:
-    """Return an answer that is conditional on an entity tag, as origins give it."""
-
-    def answer(request: ServerRequest) -> bytes:
-        for name, value in {"etag": etag, **fields}.items():
-            request.setHeader(name.replace("_", "-").encode(), value.encode())
-        if request.getHeader(b"if-none-match") == etag.encode():
-            request.setResponseCode(304)
-            return b""
-        return body
-
-    return answer
-
-
-class WalkTests(SynchronousTestCase):
-    """A proxy with one mapping, and an origin whose answer each test gives."""
-
-    def start(self, answer: Answerer, storage: MemoryStorage | None = None, **settings: object) -> None:
-        """Start a proxy; `settings` are sections of the configuration, `api` those of the mapping."""
-        self.origin = Origin(answer)
-        mapping = {"upstream": "http://origin.example/base", **settings.pop("api", {})}  # type: ignore[dict-item]
-        self.proxy = MemoryProxy(self.origin, {"domain_mappings": {"api": mapping}, **settings}, storage)
-
-    def ask(self, target: str = "/api/a", method: str = "GET", fields: Fields = (), body: bytes = b"") -> Reply:
-        """Ask the proxy."""
-        return self.proxy.ask(target, method=method, fields=fields, body=body)
-
-    def words(self, *requests: Reply) -> list[str]:
-        """Return how the cache handled each request."""
-        return [reply.word for reply in requests]
 
 
 class ReuseTests(WalkTests):
@@ -496,7 +452,7 @@ class ForwardingTests(WalkTests):
         self.assertEqual((reply["X-Added"], reply["X-Gone"]), ("yes", None))
 
     def test_references_lead_back(self) -> None:
-        """A redirect into a mapped origin leads through the proxy, and no redirect is followed."""
+        """A redirect into a mapped origin leads through the proxy, no redirect is followed, no other name changed."""
         cases = [
             ("http://origin.example/base/b?x=1", "/api/b?x=1"),
             ("/base/b", "/api/b"),
@@ -508,7 +464,7 @@ class ForwardingTests(WalkTests):
             self.start(answering(status=302, location=location, content_location=location))
             reply = self.ask()
             self.assertEqual((reply.status, reply["Location"]), (302, expected), location)
-            self.assertEqual(reply["Content-Location"], expected, location)
+            self.assertEqual(reply["Content-Location"], location)
 
     def test_reference_keeps_the_callers_key(self) -> None:
         """A caller whose key is part of the path is redirected with it; others never see it."""

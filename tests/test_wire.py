@@ -122,7 +122,7 @@ class CodeTests(WireTestCase):
     async def test_methods(self) -> None:
         """Any method but those about connections is carried in its own case, with its content, and not cached."""
         caller = await self.caller(KEPT)
-        for number, method in enumerate(("PURGE", "BREW", "get", "M-SEARCH", "QUERY", "REPORT", "DELETE")):
+        for number, method in enumerate(("PURGE", "BREW", "get", "M-SEARCH", "query", "REPORT", "DELETE")):
             for content in (b"", b"question"):
                 caller.send(spell(method, f"/api/{number}", body=content))
                 self.assertRegex(await caller.until(b"\r\n\r\nhi"), b"fwd=method")

@@ -25,9 +25,6 @@ from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, del
 
 _log = Logger(namespace="buddyproxy")
 
-# What an origin says of its own addresses (RFC 9110, 8.7 and 10.2.2).
-_REFERENCES = frozenset({b"location", b"content-location"})
-
 
 @frozen
 class Passage:
@@ -95,14 +92,17 @@ class Proxied(Resource):
                 self._observe(visit, status_of(error), status.detail or error.code, reason=str(error))
 
     def _returning(self, response: Response, passage: Passage, route: Route, admitted: Admitted) -> Response:
-        """Return `response` with its references leading through the proxy, and the mapping's changes made."""
+        """Return `response` with its Location leading through the proxy, and the mapping's changes made.
+
+        Content-Location stays: it names what was sent, and nobody is led there (RFC 9110, 8.7).
+        """
         headers = response.headers
-        if b"location" in headers or b"content-location" in headers:
+        if b"location" in headers:
             headers = Headers(
                 tuple(
                     (
                         name,
-                        self._table.localise(value, route, admitted.prefix) if name.lower() in _REFERENCES else value,
+                        self._table.localise(value, route, admitted.prefix) if name.lower() == b"location" else value,
                     )
                     for name, value in headers
                 )
