@@ -4,7 +4,7 @@ The vocabulary every other module speaks. It knows nothing of caching, of Twiste
 `bytes` throughout; nothing here decodes, reorders or normalises what was received.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, KeysView
 from functools import cached_property
 
 from attrs import frozen
@@ -42,6 +42,11 @@ class Headers:
         for name, value in self.pairs:
             found.setdefault(name.lower(), []).append(value)
         return found
+
+    @property
+    def names(self) -> KeysView[bytes]:
+        """Every field's name, in lower case."""
+        return self._by_name.keys()
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(self.pairs)

@@ -1,21 +1,35 @@
 """The second decision: what becomes of the origin's answer (RFC 9111, 3 and 4.3)."""
 
+from collections.abc import Sequence
+from urllib.parse import urljoin, urlsplit
+
 from attrs import evolve, field, frozen
 
-from buddyproxy.cache.choose import conditions
-from buddyproxy.cache.directives import CacheControl, cache_control, request_cache_control
-from buddyproxy.cache.freshness import freshness_lifetime, heuristically_cacheable, initial_age
+from buddyproxy.cache.age import initial_age
+from buddyproxy.cache.answering import etags_match
+from buddyproxy.cache.choose import Question, strong_etag
+from buddyproxy.cache.directives import CacheControl, request_cache_control, response_cache_control
+from buddyproxy.cache.freshness import explicit_lifetime, freshness_lifetime, heuristically_cacheable
 from buddyproxy.cache.policy import Policy
+from buddyproxy.cache.ranges import Part
+from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.cache.structured import strings
 from buddyproxy.cache.vary import selecting_fields
 from buddyproxy.message import Headers, Request, Response
 
-# How long a stale response that can be validated is kept, in seconds: a 304 is cheaper than the content.
+# How long a stale response is kept, in seconds: a 304 is cheaper than the content, and a stale answer than none.
 KEEP_STALE = 86400.0
 
-# What these say holds for the request that got them, not for the resource: a part of it, a condition or expectation
-# that failed, fields that were too large (RFC 9110, 15; RFC 6585, 5).
-_OF_THE_REQUEST = frozenset({206, 304, 412, 416, 417, 431})
+# What these say holds for the request that got them, not for the resource: a condition or expectation that failed,
+# fields that were too large (RFC 9110, 15; RFC 6585, 5).
+_OF_THE_REQUEST = frozenset({304, 412, 416, 417, 431})
+
+# The final statuses whose meaning for caches is known here (RFC 9111, 5.2.2.3): those of RFC 9110, 15, and 451.
+_UNDERSTOOD = frozenset(
+    {200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 303, 305, 307, 308, 400, 401, 402, 403, 404, 405, 406, 407, 408}
+    | {409, 410, 411, 413, 414, 415, 421, 422, 426, 451, 500, 501, 502, 503, 504, 505}
+)
 
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
 _NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
@@ -44,6 +58,8 @@ class Store:
     """Keep the response, once its content is whole; `draft` lacks the content only."""
 
     draft: StoredResponse
+    onto: StoredResponse | None = None
+    """A part of the same content, which this one goes with (see `ranges.assembled`)."""
 
 
 @frozen
@@ -67,27 +83,93 @@ class Relay:
 
     reason: str
     """Why it is not stored: a token for `Cache-Status: detail`."""
+    outdated: StoredResponse | None = None
+    """What it shows to hold no longer, marked as stale."""
 
 
-Conclusion = Store | Freshen | Refetch | Relay
+Conclusion = Store | Freshen | Refetch | Relay | Stale
 
 
-def conclude(arrival: Arrival, validated: StoredResponse | None, policy: Policy) -> Conclusion:
-    """Decide what becomes of a response; `validated` is the stored response the request was made conditional on."""
-    if validated is not None and arrival.response.status == 304:
-        return _freshen(arrival, validated, policy) if _confirms(arrival.response, validated) else Refetch()
+def conclude(arrival: Arrival, question: Question, policy: Policy) -> Conclusion:
+    """Decide what becomes of the response to `question`."""
+    status = arrival.response.status
+    if question.nominated and status == 304:
+        return _confirmed(arrival, question.nominated, policy)
+    if status in ERRORS:
+        stale = instead_of_failure(arrival.request, question.stale, policy, arrival.response_time, answered=True)
+        if stale is not None:
+            return stale
+    if arrival.request.method == b"HEAD" and question.stored is not None and status == 200:
+        return _freshen_by_head(arrival, question.stored, policy)
     refusal = _refusal(arrival, policy)
-    return Relay(refusal) if refusal else _store(arrival, policy)
+    if refusal:
+        return Relay(refusal, _superseded(question, status))
+    return _store(arrival, question.stored, policy)
 
 
-def invalidates(request: Request, response: Response, policy: Policy) -> bool:
-    """Return whether stored responses for the target URI no longer hold (RFC 9111, 4.4)."""
-    safe = request.method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY")
+def invalidated(arrival: Arrival, policy: Policy) -> tuple[bytes, ...]:
+    """Return the URIs whose stored responses no longer hold: the target's, and those named beside it (RFC 9111, 4.4).
+
+    Only URIs of the target's own origin count: nobody speaks for another's.
+    """
+    if not _changes(arrival, policy):
+        return ()
+    named = [value for name in (b"location", b"content-location") for value in arrival.response.headers.get_all(name)]
+    uris = [arrival.uri]
+    for reference in named:
+        uri = _resolved(arrival.uri, reference)
+        if uri is not None and _origin(uri) == _origin(arrival.uri):
+            uris.append(uri)
+    return tuple(dict.fromkeys(uris))
+
+
+def invalidated_groups(arrival: Arrival, policy: Policy) -> tuple[bytes, ...]:
+    """Return the groups whose stored responses no longer hold, by Cache-Group-Invalidation (RFC 9875, 3)."""
+    value = arrival.response.headers.combined(b"cache-group-invalidation")
+    return strings(value) if value is not None and _changes(arrival, policy) else ()
+
+
+def as_get(arrival: Arrival, policy: Policy) -> Request | None:
+    """Return the GET request that the response to a POST answers as well; None where it says no such thing.
+
+    Where POST is stored in its own right, it stays apart.
+
+    It must name the target as what its content is, and say itself how long that holds (RFC 9110, 9.3.3).
+    """
+    headers = arrival.response.headers
+    location = headers.get(b"content-location")
+    if arrival.request.method != b"POST" or location is None or policy.caches(b"POST"):
+        return None
+    directives = response_cache_control(headers, policy.targeted)
+    lifetime = explicit_lifetime(headers, directives, arrival.response_time)
+    if arrival.response.status != 200 or lifetime is None or _resolved(arrival.uri, location) != arrival.uri:
+        return None
+    asked = arrival.request.headers.without({b"content-type", b"content-length", b"content-encoding"})
+    return evolve(arrival.request, method=b"GET", headers=asked, body=b"")
+
+
+def _changes(arrival: Arrival, policy: Policy) -> bool:
+    """Return whether the request may have changed something at the origin."""
+    method = arrival.request.method
+    safe = method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY")
     # A method whose responses the mapping caches is a question there, not a change.
-    return not safe and not policy.caches(request.method) and 200 <= response.status < 400
+    return not safe and not policy.caches(method) and 200 <= arrival.response.status < 400
 
 
-def _store(arrival: Arrival, policy: Policy) -> Store | Relay:
+def _resolved(base: bytes, reference: bytes) -> bytes | None:
+    """Return the absolute URI that `reference` stands for, without its fragment; None where it is none."""
+    try:
+        return urljoin(base, reference.strip(b" \t")).partition(b"#")[0]
+    except ValueError:
+        return None
+
+
+def _origin(uri: bytes) -> tuple[bytes, bytes]:
+    parts = urlsplit(uri)
+    return parts.scheme.lower(), parts.netloc.lower()
+
+
+def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Store | Relay:
     selecting = selecting_fields(arrival.request, arrival.response, policy)
     if selecting is None:
         return Relay("vary-star")
@@ -104,21 +186,34 @@ def _store(arrival: Arrival, policy: Policy) -> Store | Relay:
         expires=0.0,
         remove_after=0.0,
     )
-    return Store(_timed(draft, policy))
+    draft = _timed(draft, policy)
+    if not draft.partial:
+        return Store(draft)
+    # RFC 9111, 3.4: only parts with one strong validator belong together.
+    same = held is not None and held.partial and strong_etag(draft) and strong_etag(held) == strong_etag(draft)
+    onto = held if same else None
+    if onto is None and b"if-range" in arrival.request.headers:
+        # RFC 9110, 15.3.7: such a part comes without the fields that the caller has already.
+        return Relay("partial")
+    return Store(draft, onto)
 
 
 def _timed(stored: StoredResponse, policy: Policy) -> StoredResponse:
     """Return `stored` with the times that follow from its fields."""
     lifetime = freshness_lifetime(stored.response, policy, stored.response_time) or 0.0
-    age = initial_age(stored.headers, stored.request_time, stored.response_time)
-    expires = stored.response_time + lifetime - age
-    keep = KEEP_STALE if conditions(stored) else 0.0
-    return evolve(stored, expires=expires, remove_after=expires + keep)
+    expires = stored.response_time + lifetime - stored.initial_age
+    return evolve(stored, expires=expires, remove_after=expires + KEEP_STALE)
 
 
 def _storable_fields(headers: Headers, policy: Policy) -> Headers:
+    """Return the fields to be stored: those that are for the whole resource and all who ask (RFC 9111, 3.1)."""
     fields = headers.end_to_end()
-    return fields if policy.keep_set_cookie else fields.without({b"set-cookie", b"set-cookie2"})
+    directives = response_cache_control(headers, policy.targeted)
+    # RFC 9111, 5.2.2.4 and 5.2.2.7: some are not to be reused unasked, some not at all.
+    kept_out = directives.limited_to(b"no-cache") | directives.limited_to(b"private")
+    if not policy.keep_set_cookie:
+        kept_out |= {b"set-cookie", b"set-cookie2"}
+    return fields.without(kept_out) if kept_out else fields
 
 
 def _refusal(arrival: Arrival, policy: Policy) -> str | None:
@@ -128,10 +223,10 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
         return "method"
     if b"no-store" in request_cache_control(request.headers):
         return "request-no-store"
-    if refusal := _status_refusal(response.status, policy):
+    if refusal := _status_refusal(request, response, policy):
         return refusal
-    directives = cache_control(response.headers)
-    if not policy.override_origin and (refusal := _origin_refusal(directives)):
+    directives = response_cache_control(response.headers, policy.targeted)
+    if not policy.override_origin and (refusal := _origin_refusal(directives, response.status)):
         return refusal
     if policy.shared and b"authorization" in request.headers and not _allows_sharing(directives):
         return "authorization"
@@ -146,16 +241,25 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
     return _freshness_refusal(arrival, directives, policy)
 
 
-def _status_refusal(status: int, policy: Policy) -> str | None:
+def _status_refusal(request: Request, response: Response, policy: Policy) -> str | None:
+    status = response.status
     if status < 200 or status in _OF_THE_REQUEST:
         return "status"
+    if status == 206 and not (request.method == b"GET" and b"range" in request.headers and Part.of(response.headers)):
+        return "partial"
     if status >= 400 and not policy.store_errors and status not in policy.error_ttl:
         return "error"
     return None
 
 
-def _origin_refusal(directives: CacheControl) -> str | None:
-    return next((name.decode("ascii") for name in (b"no-store", b"private") if name in directives), None)
+def _origin_refusal(directives: CacheControl, status: int) -> str | None:
+    if b"must-understand" in directives:
+        # RFC 9111, 5.2.2.3: no-store stands beside it for those who do not know it.
+        if status not in _UNDERSTOOD:
+            return "must-understand"
+    elif b"no-store" in directives:
+        return "no-store"
+    return "private" if directives.applies(b"private") else None
 
 
 def _allows_sharing(directives: CacheControl) -> bool:
@@ -173,9 +277,9 @@ def _freshness_refusal(arrival: Arrival, directives: CacheControl, policy: Polic
     if lifetime is None:
         # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
         # lifetime that is not None amounts to.
-        return None if validator and heuristically_cacheable(response) else "no-freshness"
+        return None if validator and heuristically_cacheable(response, directives) else "no-freshness"
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)
-    stale = age >= lifetime or (b"no-cache" in directives and not policy.override_origin)
+    stale = age >= lifetime or (directives.applies(b"no-cache") and not policy.override_origin)
     return "stale" if stale and not validator else None
 
 
@@ -185,22 +289,44 @@ def _declared_length(headers: Headers) -> int | None:
     return int(value[:19]) if value.isdigit() else None
 
 
-def _confirms(response: Response, validated: StoredResponse) -> bool:
-    """Return whether a 304 is about the stored response: it names the same entity tag, or none (RFC 9111, 4.3.4)."""
-    etag = response.headers.get(b"etag")
-    return etag is None or _opaque(etag) == _opaque(validated.headers.get(b"etag") or b"")
+def _superseded(question: Question, status: int) -> StoredResponse | None:
+    """Return what a response that is not kept shows to be out of date; None where it is only about this request."""
+    of_the_resource = status < 400 or status in (404, 410)
+    # Of a part that did not suffice, the rest says nothing.
+    held = question.stored if question.reason != "partial" else None
+    return held.marked_outdated() if held is not None and of_the_resource else None
 
 
-def _opaque(etag: bytes) -> bytes:
-    return etag.strip(b" \t").removeprefix(b"W/")
+def _confirmed(arrival: Arrival, nominated: Sequence[StoredResponse], policy: Policy) -> Freshen | Refetch:
+    """Return which of `nominated` a 304 is about: the one of its entity tag, or the only one (RFC 9111, 4.3.4)."""
+    etag = arrival.response.headers.get(b"etag")
+    if etag is None:
+        candidates = nominated if len(nominated) == 1 else ()
+    else:
+        candidates = [stored for stored in nominated if etags_match(etag, stored.headers.get(b"etag") or b"")]
+    return _freshen(arrival, candidates[0], policy) if candidates else Refetch()
+
+
+def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Relay:
+    """Return `stored` brought up to date by the response to a HEAD, or as out of date where they differ (4.3.5)."""
+    headers = arrival.response.headers
+    length = headers.get(b"content-length")
+    same = all(headers.get(name) in (None, stored.headers.get(name)) for name in (b"etag", b"last-modified"))
+    if same and length in (None, b"%d" % len(stored.body)) and not stored.partial and stored.response.status == 200:
+        freshened = _freshen(arrival, stored, policy)
+        if isinstance(freshened, Freshen):
+            return freshened
+    return Relay("method", stored.marked_outdated())
 
 
 def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Refetch:
-    """Return `stored` with the fields a 304 brought in place of its own (RFC 9111, 3.2), if they let us keep it."""
-    brought = _storable_fields(arrival.response.headers, policy).without(_NOT_UPDATED)
-    response = evolve(stored.response, headers=stored.headers.without(_OUTDATED).replacing(*brought))
+    """Return `stored` with the fields that `arrival` brought in place of its own (3.2), if they let us keep it."""
+    brought = arrival.response.headers.without(_NOT_UPDATED)
+    fields = stored.headers.without(_OUTDATED).replacing(*brought)
+    response = evolve(stored.response, headers=_storable_fields(fields, policy))
     selecting = selecting_fields(arrival.request, response, policy)
-    forbidden = not policy.override_origin and _origin_refusal(cache_control(response.headers))
+    directives = response_cache_control(response.headers, policy.targeted)
+    forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
     if selecting is None or forbidden:
         return Refetch()
     freshened = evolve(

@@ -1,14 +1,17 @@
-"""Cache-Control, read from both sides of an exchange (RFC 9111, 5.2).
+"""Cache-Control, read from both sides of an exchange (RFC 9111, 5.2), and the targeted fields beside it (RFC 9213).
 
-Reading never fails: what cannot be understood counts against reuse, never for it.
+Reading never fails: what cannot be understood counts against reuse, never for it. The same few values come again and
+again, so what short ones mean is remembered.
 """
 
 import re
 from collections.abc import Sequence
-from typing import Final
+from functools import lru_cache
+from typing import Any, Final
 
 from attrs import frozen
 
+from buddyproxy.cache.structured import dictionary
 from buddyproxy.message import Headers
 
 # RFC 9111, 1.2.2: what overflows counts as this many seconds.
@@ -33,6 +36,8 @@ class CacheControl:
     """The directives of one message; names in lower case, each with its arguments in the order given."""
 
     arguments: dict[bytes, list[bytes | None]]
+    targeted: bool = False
+    """Whether they come from a targeted field, beside which Expires has no say (RFC 9213, 2.2)."""
 
     def __contains__(self, name: bytes) -> bool:
         return name in self.arguments
@@ -41,6 +46,20 @@ class CacheControl:
         """Return whether `name` is given, and given without a fault: only then may it make more possible."""
         given = self.arguments.get(name)
         return given is not None and _NOTHING not in given
+
+    def applies(self, name: bytes) -> bool:
+        """Return whether `name` is given for the whole response, not for some fields alone (5.2.2.4 and 5.2.2.7)."""
+        return name in self.arguments and not self.limited_to(name)
+
+    def limited_to(self, name: bytes) -> frozenset[bytes]:
+        """Return the fields that `name` is given for, in lower case; none unless it is given for fields alone."""
+        named: set[bytes] = set()
+        for argument in self.arguments.get(name, ()):
+            members = [member.strip(b" \t").lower() for member in (argument or b"").split(b",")]
+            if not all(map(_TOKEN.fullmatch, members)):
+                return frozenset()
+            named.update(members)
+        return frozenset(named)
 
     def seconds(self, name: bytes) -> int | None:
         """Return the delta-seconds of `name`, None where it is absent.
@@ -58,17 +77,29 @@ class CacheControl:
 NONE: Final = CacheControl({})
 
 
-def cache_control(headers: Headers) -> CacheControl:
-    """Return the Cache-Control directives of a message."""
-    lines = headers.get_all(b"cache-control")
-    return CacheControl(_parse(lines)) if lines else NONE
+# Longer values are read each time: what is remembered has a bound in bytes too.
+_REMEMBERED: Final = 500
+
+
+def response_cache_control(headers: Headers, targeted: Sequence[bytes]) -> CacheControl:
+    """Return the directives of a response: those of the first usable field in `targeted`, or else of Cache-Control.
+
+    A targeted field stands for all others, unless it is empty or no Dictionary (RFC 9213, 2.2).
+    """
+    for name in targeted:
+        value = headers.combined(name)
+        if value is not None:
+            read = _read_targeted if len(value) <= _REMEMBERED else _read_targeted.__wrapped__
+            if directives := read(value):
+                return directives
+    return _cache_control(headers)
 
 
 def request_cache_control(headers: Headers) -> CacheControl:
     """Return the request's directives; `Pragma: no-cache` counts where there is no Cache-Control (RFC 9111, 5.4)."""
     if b"cache-control" not in headers and b"no-cache" in headers.members(b"pragma"):
         return CacheControl({b"no-cache": [None]})
-    return cache_control(headers)
+    return _cache_control(headers)
 
 
 def delta_seconds(argument: bytes | None) -> int:
@@ -80,7 +111,40 @@ def delta_seconds(argument: bytes | None) -> int:
     return min(int(digits), LONGEST) if len(digits) <= 10 else LONGEST
 
 
-def _parse(lines: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
+def _cache_control(headers: Headers) -> CacheControl:
+    lines = headers.get_all(b"cache-control")
+    if not lines:
+        return NONE
+    read = _read if sum(map(len, lines)) <= _REMEMBERED else _read.__wrapped__
+    return read(*lines)
+
+
+@lru_cache(maxsize=1024)
+def _read_targeted(value: bytes) -> CacheControl | None:
+    members = dictionary(value)
+    if not members:
+        return None
+    return CacheControl({name.encode("ascii"): [_typed(member)] for name, member in members.items()}, targeted=True)
+
+
+def _typed(member: Any) -> bytes | None:
+    """Return the argument that a Dictionary's member stands for; one of a type no directive has says nothing."""
+    match member:
+        case True:
+            return None
+        case bool():
+            return _NOTHING
+        case int():
+            return b"%d" % member
+        case str():
+            # A number is an Integer there, never a String (RFC 9213, 2.1).
+            return _NOTHING if member.isdigit() else member.encode("ascii")
+        case _:
+            return _NOTHING
+
+
+@lru_cache(maxsize=1024)
+def _read(*lines: bytes) -> CacheControl:
     found: dict[bytes, list[bytes | None]] = {}
     for line in lines:
         position = 0
@@ -95,7 +159,7 @@ def _parse(lines: Sequence[bytes]) -> dict[bytes, list[bytes | None]]:
             else:
                 position = match.end()
                 found.setdefault(match["name"].lower(), []).append(_argument(match))
-    return found
+    return CacheControl(found)
 
 
 def _end_of_fault(line: bytes, start: int) -> int:

@@ -27,6 +27,8 @@ class CacheStatus:
     """Remaining freshness lifetime in seconds; negative where it is stale."""
     detail: str | None = None
     """Why it was decided so, as a token."""
+    key: bytes | None = None
+    """The cache key, for those who ask."""
 
     @property
     def word(self) -> str:
@@ -46,6 +48,8 @@ class CacheStatus:
             parts.append(f"ttl={self.ttl}")
         if self.stored:
             parts.append("stored")
+        if self.key is not None:
+            parts.append(f'key="{self.key.hex()}"')
         if self.detail is not None:
             parts.append(f"detail={self.detail}")
         return "; ".join(parts).encode("ascii")

@@ -5,6 +5,7 @@ from hashlib import sha256
 
 from attrs import evolve, field, frozen
 
+from buddyproxy.cache.age import date_of, initial_age
 from buddyproxy.cache.tags import tags
 from buddyproxy.message import Headers, Response
 
@@ -20,7 +21,7 @@ Sorted by name. Values of credential fields stand as digests, never in clear (se
 
 @frozen
 class StoredResponse:
-    """A complete response as the origin sent it, with all that reusing it needs."""
+    """A response as the origin sent it, whole or a known part of it, with all that reusing it needs."""
 
     key: bytes
     """The primary cache key: 32 bytes (see `key.py`). Several stored responses may share one."""
@@ -56,6 +57,25 @@ class StoredResponse:
     def tags(self) -> tuple[bytes, ...]:
         """Return the names by which its origin lets it be purged together with others."""
         return tags(self.headers)
+
+    @cached_property
+    def initial_age(self) -> float:
+        """Return how old it was when it arrived, in seconds (RFC 9111, 4.2.3)."""
+        return initial_age(self.headers, self.request_time, self.response_time)
+
+    def age(self, now: float) -> float:
+        """Return how old it is at `now`, in seconds (RFC 9111, 4.2.3)."""
+        return self.initial_age + max(0.0, now - self.response_time)
+
+    @cached_property
+    def date(self) -> float:
+        """Return when the origin made it, in seconds since the epoch."""
+        return date_of(self.headers, self.response_time)
+
+    @property
+    def partial(self) -> bool:
+        """Return whether it holds a part of the content only, marked by Content-Range (RFC 9111, 3.3)."""
+        return self.response.status == 206
 
     @property
     def outdated(self) -> bool:

@@ -1,0 +1,289 @@
+"""One request: look up, choose, reuse or validate or forward, conclude.
+
+The driver that turns each decision of `cache/` into what it asks for. It decides nothing itself, and knows neither the
+caller's connection nor the origin's.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Final, Protocol, assert_never
+
+from attrs import evolve, field, frozen
+from twisted.internet.defer import Deferred
+from twisted.logger import Logger
+
+from buddyproxy.cache.answering import answered
+from buddyproxy.cache.choose import Forward, GatewayTimeout, Question, Reuse, choose, revalidation
+from buddyproxy.cache.conclude import (
+    Arrival,
+    Freshen,
+    Refetch,
+    Relay,
+    Store,
+    as_get,
+    conclude,
+    invalidated,
+    invalidated_groups,
+)
+from buddyproxy.cache.dates import format_date
+from buddyproxy.cache.key import primary_key
+from buddyproxy.cache.policy import Policy
+from buddyproxy.cache.ranges import assembled
+from buddyproxy.cache.staleness import Stale, instead_of_failure
+from buddyproxy.cache.status import CacheStatus
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
+from buddyproxy.exchange.claims import Claim, Claims
+from buddyproxy.flight import Flight
+from buddyproxy.message import Request, Response
+from buddyproxy.storage import Storage
+from buddyproxy.storage.selection import Selection
+from buddyproxy.upstream import Incoming, Interim
+
+_log = Logger(namespace="buddyproxy")
+
+Send = Callable[[Request, Interim], Awaitable[Incoming]]
+"""Asks the mapping's origin, and hands on the interim responses it gives; raises `UpstreamError`."""
+
+
+class Clock(Protocol):
+    """Tells the time."""
+
+    def seconds(self) -> float:
+        """Return the seconds since the epoch."""
+
+
+@frozen
+class Answer:
+    """What to send the caller: a head, its content (whole, or still on its way), and how it came about."""
+
+    response: Response
+    content: bytes | Flight
+    status: CacheStatus
+    age: int | None = None
+    """Current age in seconds where a stored response is reused without asking (RFC 9111, 5.1)."""
+
+
+@frozen
+class Failed:
+    """The request found no answer: the error to report, and how the cache came to it."""
+
+    error: ProxyError
+    status: CacheStatus
+
+
+DEBUG: Final = b"x-cache-debug"
+"""The request field by which a caller asks for more in `Cache-Status`: `key` is all it may say."""
+
+BACKGROUND: Final = 100
+"""How many stored responses of one mapping are validated in the background at once; others wait for another request."""
+
+
+@frozen
+class _Visit:
+    """A request being answered, with what that depends on."""
+
+    request: Request
+    """As the origin is to see it, unless it is made conditional."""
+    uri: bytes = field(repr=False)
+    key: bytes
+    policy: Policy
+    interim: Interim = field(repr=False)
+
+
+class Exchange:
+    """Answers the requests of one mapping, from the store or by asking its origin."""
+
+    def __init__(self, policy: Policy, storage: Storage, send: Send, clock: Clock) -> None:
+        self._policy = policy
+        self._storage = storage
+        self._send = send
+        self._clock = clock
+        self._claims = Claims()
+        self._revalidating: set[tuple[bytes, bytes]] = set()
+
+    async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
+        """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
+
+        `interim` is called with each interim response that the origin gives before (RFC 9110, 15.2); none is stored.
+        """
+        if DEBUG not in request.headers:
+            return await self._respond(request, uri, interim)
+        plain = evolve(request, headers=request.headers.without({DEBUG}))
+        reply = await self._respond(plain, uri, interim)
+        if b"key" not in request.headers.members(DEBUG) or not self._policy.caches(request.method):
+            return reply
+        return evolve(reply, status=evolve(reply.status, key=self._key(plain, uri, self._policy)))
+
+    async def _respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
+        policy = self._policy
+        key = b""
+        stored: tuple[StoredResponse, ...] = ()
+        if policy.caches(request.method):
+            key = self._key(request, uri, policy)
+            stored = await self._lookup(key)
+        visit = _Visit(request, uri, key, policy, interim)
+        choice = choose(request, stored, policy, self._clock.seconds())
+        match choice:
+            case Reuse(selected, age, ttl, revalidate):
+                if revalidate:
+                    self._revalidate(visit, selected)
+                detail = "stale-while-revalidate" if revalidate else None
+                return Answer(*answered(request, selected), CacheStatus(hit=True, ttl=ttl, detail=detail), age)
+            case GatewayTimeout():
+                error = NotCached("nothing stored answers this request, and it asked for a stored response only")
+                return Failed(error, CacheStatus(detail=error.code))
+            case question:
+                return await self._ask(visit, question)
+
+    def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
+        return primary_key(request, uri, policy, self._storage.secret)
+
+    async def _lookup(self, key: bytes) -> tuple[StoredResponse, ...]:
+        try:
+            return tuple(await self._storage.lookup(key))
+        except CacheError as error:
+            _log.warn("the store failed to look up a response, which counts as a miss: {error}", error=error)
+            return ()
+
+    async def _ask(self, visit: _Visit, question: Question) -> Answer | Failed:
+        sent = self._clock.seconds()
+        claim = self._claims.put(visit.uri, visit.key)
+        try:
+            incoming = await self._send(question.outgoing(visit.request), visit.interim)
+        except ProxyError as error:
+            return self._failed(visit, question, error)
+        try:
+            arrival = self._arrival(visit, sent, incoming.response)
+            self._invalidate(arrival, visit.policy)
+            if (get := as_get(arrival, visit.policy)) is not None:
+                arrival = evolve(arrival, request=get, key=self._key(get, visit.uri, visit.policy))
+                claim = self._claims.put(arrival.uri, arrival.key)
+            return await self._conclude(visit, question, arrival, incoming, claim)
+        except BaseException:
+            incoming.abort()
+            raise
+
+    def _failed(self, visit: _Visit, question: Question, error: ProxyError) -> Answer | Failed:
+        status = CacheStatus(fwd=question.reason, detail=error.code)
+        stale = None
+        if isinstance(error, UpstreamError):
+            now = self._clock.seconds()
+            stale = instead_of_failure(visit.request, question.stale, visit.policy, now, answered=False)
+        return Failed(error, status) if stale is None else _stale_answer(visit.request, stale, status)
+
+    def _invalidate(self, arrival: Arrival, policy: Policy) -> None:
+        for uri in invalidated(arrival, policy):
+            self._claims.void(uri)
+            self._storage.invalidate(policy.mapping, uri)
+        for group in invalidated_groups(arrival, policy):
+            purging = Deferred.fromCoroutine(self._storage.purge(Selection(mapping=policy.mapping, tag=group)))
+            purging.addErrback(
+                lambda failure: _log.warn("the store failed to purge a group: {error}", error=failure.value)
+            )
+
+    def _arrival(self, visit: _Visit, sent: float, response: Response) -> Arrival:
+        now = self._clock.seconds()
+        headers = response.headers.end_to_end()
+        if b"date" not in headers:
+            # RFC 9110, 6.6.1: a recipient with a clock adds it.
+            headers = headers.adding((b"Date", format_date(now)))
+        return Arrival(
+            request=visit.request,
+            uri=visit.uri,
+            key=visit.key,
+            response=evolve(response, headers=headers),
+            request_time=sent,
+            response_time=now,
+            framed=_framed(response),
+        )
+
+    async def _conclude(
+        self, visit: _Visit, question: Question, arrival: Arrival, incoming: Incoming, claim: Claim
+    ) -> Answer | Failed:
+        status = CacheStatus(fwd=question.reason, fwd_status=arrival.response.status)
+        match conclude(arrival, question, visit.policy):
+            case Freshen(stored):
+                incoming.abort()
+                if self._claims.fulfil(claim):
+                    self._storage.store(stored)
+                status = evolve(status, ttl=int(stored.expires - arrival.response_time), stored=claim.valid)
+                return Answer(*answered(visit.request, _with_cookies(stored, arrival)), status)
+            case Refetch():
+                incoming.abort()
+                return await self._ask(visit, Forward(question.reason))
+            case Stale() as stale:
+                incoming.abort()
+                return _stale_answer(visit.request, stale, evolve(status, detail="stale-if-error"))
+            case Store(draft, onto):
+                flight = Flight(incoming, lambda body: self._keep(claim, draft, onto, body), visit.policy.max_size)
+                ttl = int(draft.expires - arrival.response_time)
+                return Answer(arrival.response, flight, evolve(status, ttl=ttl, stored=True))
+            case Relay(reason, outdated):
+                if outdated is not None and self._claims.fulfil(claim):
+                    self._storage.store(outdated)
+                return Answer(arrival.response, Flight(incoming), evolve(status, detail=reason))
+            case unreachable:
+                assert_never(unreachable)
+
+    def _keep(self, claim: Claim, draft: StoredResponse, onto: StoredResponse | None, body: bytes) -> None:
+        stored = assembled(draft, onto, body)
+        if stored is not None and len(body) >= self._policy.min_size and self._claims.fulfil(claim):
+            self._storage.store(stored)
+
+    def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:
+        """Ask the origin about `stored` in the background, unless that is under way (RFC 5861, 3)."""
+        name = (stored.key, stored.variant)
+        if name in self._revalidating or len(self._revalidating) >= BACKGROUND:
+            return
+        self._revalidating.add(name)
+        request, question = revalidation(visit.request, stored)
+        background = _Visit(request, visit.uri, visit.key, visit.policy, lambda _: None)
+        asking = Deferred.fromCoroutine(self._ask(background, question))
+        asking.addCallback(_read)
+        asking.addErrback(lambda failure: _log.failure("a stored response could not be validated", failure))
+        asking.addBoth(lambda _: self._revalidating.discard(name))
+
+
+def _stale_answer(request: Request, stale: Stale, status: CacheStatus) -> Answer:
+    return Answer(*answered(request, stale.stored), evolve(status, ttl=stale.ttl), stale.age)
+
+
+class _Nobody:
+    """Reads a response for no caller, so that it is stored."""
+
+    def __init__(self) -> None:
+        self.over: Deferred[None] = Deferred()
+
+    def write(self, chunk: bytes) -> None:
+        """Take the next bytes."""
+
+    def finish(self) -> None:
+        """Know that the content is complete."""
+        self.over.callback(None)
+
+    def fail(self, error: UpstreamError) -> None:
+        """Know that the content broke off: what was stored stays, and the next request asks again."""
+        self.over.callback(None)
+
+
+def _read(reply: Answer | Failed) -> Deferred[None] | None:
+    """Read the content of `reply` to its end."""
+    if isinstance(reply, Failed) or isinstance(reply.content, bytes):
+        return None
+    nobody = _Nobody()
+    reply.content.read(nobody)
+    return nobody.over
+
+
+def _with_cookies(stored: StoredResponse, arrival: Arrival) -> StoredResponse:
+    """Return a confirmed response, with the cookies that came with the confirmation."""
+    cookies = tuple((b"Set-Cookie", value) for value in arrival.response.headers.get_all(b"set-cookie"))
+    if not cookies:
+        return stored
+    return evolve(stored, response=evolve(stored.response, headers=stored.headers.replacing(*cookies)))
+
+
+def _framed(response: Response) -> bool:
+    """Return whether the response says where its content ends, or can have none (RFC 9112, 6.3)."""
+    fields = (b"content-length", b"transfer-encoding")
+    return response.status in (204, 304) or any(name in response.headers for name in fields)

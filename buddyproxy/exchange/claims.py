@@ -1,0 +1,57 @@
+"""Who may store what, while answers are on their way."""
+
+from itertools import count
+from weakref import WeakSet, WeakValueDictionary
+
+from attrs import define
+
+
+class _Rivals:
+    """The questions under way about one URI."""
+
+    def __init__(self) -> None:
+        self.claims: WeakSet[Claim] = WeakSet()
+
+
+@define(eq=False)
+class Claim:
+    """A question's right to have its answer stored; it lasts as long as somebody holds it."""
+
+    rivals: _Rivals
+    key: bytes
+    number: int
+    valid: bool = True
+
+
+class Claims:
+    """Who may store what, so that no answer outlives what came after it.
+
+    An answer may be on its way for long. Meanwhile a change of its resource may have been seen, or an answer to a later
+    question stored: then what it says is old news, and not to be kept.
+    """
+
+    def __init__(self) -> None:
+        # A claim holds its rivals, and they are found as long as there is one: nothing to clean up.
+        self._by_uri: WeakValueDictionary[bytes, _Rivals] = WeakValueDictionary()
+        self._numbers = count()
+
+    def put(self, uri: bytes, key: bytes) -> Claim:
+        """Return the claim of a question that is asked now."""
+        rivals = self._by_uri.setdefault(uri, _Rivals())
+        claim = Claim(rivals, key, next(self._numbers))
+        rivals.claims.add(claim)
+        return claim
+
+    def void(self, uri: bytes) -> None:
+        """Let nothing be stored that was asked about `uri` before now."""
+        rivals = self._by_uri.get(uri)
+        for claim in rivals.claims if rivals is not None else ():
+            claim.valid = False
+
+    def fulfil(self, claim: Claim) -> bool:
+        """Return whether the answer may be stored; if so, none to an earlier question of the same key may."""
+        if claim.valid:
+            for rival in claim.rivals.claims:
+                if rival.key == claim.key and rival.number < claim.number:
+                    rival.valid = False
+        return claim.valid
