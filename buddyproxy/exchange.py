@@ -16,7 +16,7 @@ from buddyproxy.cache.choose import CONDITIONAL, Forward, GatewayTimeout, Reuse,
 from buddyproxy.cache.conclude import Arrival, Freshen, Refetch, Relay, Store, conclude, invalidates
 from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.key import primary_key
-from buddyproxy.cache.policy import Policy
+from buddyproxy.cache.policy import Policies, Policy
 from buddyproxy.cache.status import CacheStatus, Reason
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError, NotCached, ProxyError
@@ -114,6 +114,7 @@ class _Question:
 
     request: Request
     uri: bytes = field(repr=False)
+    policy: Policy
     key: bytes
     reason: Reason
     validated: StoredResponse | None = None
@@ -129,8 +130,8 @@ class _Question:
 class Exchange:
     """Answers the requests of one mapping, from the store or by asking its origin."""
 
-    def __init__(self, policy: Policy, storage: Storage, send: Send, clock: Clock) -> None:
-        self._policy = policy
+    def __init__(self, policies: Policies, storage: Storage, send: Send, clock: Clock) -> None:
+        self._policies = policies
         self._storage = storage
         self._send = send
         self._clock = clock
@@ -138,18 +139,19 @@ class Exchange:
 
     async def respond(self, request: Request, uri: bytes) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`."""
+        policy = self._policies.of(request.target)
         key = b""
         stored: tuple[StoredResponse, ...] = ()
-        if self._policy.caches(request.method):
-            key = primary_key(request, uri, self._policy, self._storage.secret)
+        if policy.caches(request.method):
+            key = primary_key(request, uri, policy, self._storage.secret)
             stored = await self._lookup(key)
-        match choose(request, stored, self._policy, self._clock.seconds()):
+        match choose(request, stored, policy, self._clock.seconds()):
             case Reuse(selected, age, ttl):
                 return Answer(selected.response, selected.body, CacheStatus(hit=True, ttl=ttl), age)
             case Validate(selected, conditions, reason):
-                return await self._forward(_Question(request, uri, key, reason, selected, conditions))
+                return await self._forward(_Question(request, uri, policy, key, reason, selected, conditions))
             case Forward(reason):
-                return await self._forward(_Question(request, uri, key, reason))
+                return await self._forward(_Question(request, uri, policy, key, reason))
             case GatewayTimeout():
                 error = NotCached("nothing stored answers this request, and it asked for a stored response only")
                 return Failed(error, CacheStatus(detail=error.code))
@@ -172,9 +174,9 @@ class Exchange:
             return Failed(error, CacheStatus(fwd=question.reason, detail=error.code))
         try:
             arrival = self._arrival(question, sent, incoming.response)
-            if invalidates(arrival.request, arrival.response, self._policy):
+            if invalidates(arrival.request, arrival.response, question.policy):
                 self._claims.void(arrival.uri)
-                self._storage.invalidate(self._policy.mapping, arrival.uri)
+                self._storage.invalidate(question.policy.mapping, arrival.uri)
             return await self._conclude(question, arrival, incoming, claim)
         except BaseException:
             incoming.abort()
@@ -200,7 +202,8 @@ class Exchange:
         self, question: _Question, arrival: Arrival, incoming: Incoming, claim: _Claim
     ) -> Answer | Failed:
         status = CacheStatus(fwd=question.reason, fwd_status=arrival.response.status)
-        match conclude(arrival, question.validated, self._policy):
+        policy = question.policy
+        match conclude(arrival, question.validated, policy):
             case Freshen(stored):
                 incoming.abort()
                 if self._claims.fulfil(claim):
@@ -211,7 +214,7 @@ class Exchange:
                 incoming.abort()
                 return await self._forward(evolve(question, validated=None, conditions=()))
             case Store(draft):
-                flight = Flight(incoming, lambda body: self._keep(claim, draft, body), self._policy.max_size)
+                flight = Flight(incoming, lambda body: self._keep(claim, draft, body, policy), policy.max_size)
                 ttl = int(draft.expires - arrival.response_time)
                 return Answer(arrival.response, flight, evolve(status, ttl=ttl, stored=True))
             case Relay(reason):
@@ -219,8 +222,8 @@ class Exchange:
             case unreachable:
                 assert_never(unreachable)
 
-    def _keep(self, claim: _Claim, draft: StoredResponse, body: bytes) -> None:
-        if len(body) >= self._policy.min_size and self._claims.fulfil(claim):
+    def _keep(self, claim: _Claim, draft: StoredResponse, body: bytes, policy: Policy) -> None:
+        if len(body) >= policy.min_size and self._claims.fulfil(claim):
             self._storage.store(evolve(draft, body=body))
 
 
