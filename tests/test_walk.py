@@ -406,6 +406,34 @@ class RuleTests(WalkTests):
             replies = [self.ask(target, fields=[("Authorization", caller)]) for caller in ("ann", "bob")]
             self.assertEqual(self.words(*replies), words, target)
 
+    def test_the_key_only(self) -> None:
+        """What does not count goes to the origin all the same, exactly as it was sent."""
+
+        def echo(request: ServerRequest) -> bytes:
+            return request.uri + (request.content.read() if request.content is not None else b"")
+
+        key = {"ignore_query": ["utm_*"], "sort_query": True, "ignore_body": ["user"], "headers": ["X-Tenant"]}
+        self.start(echo, api={"key": key})
+        json_type = ("Content-Type", "application/json")
+        replies = [
+            self.ask("/api/a?b=1&utm_source=x&a=1"),
+            self.ask("/api/a?a=1&b=1"),
+            self.ask("/api/a?a=1&b=1", fields=[("X-Tenant", "t")]),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "ann", "n": 1}'),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "bob", "n": 1}'),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "bob", "n": 2}'),
+        ]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "hit", "fwd=uri-miss"] * 2)
+        self.assertEqual(
+            [reply.body for reply in replies],
+            [
+                *[b"/base/a?b=1&utm_source=x&a=1"] * 2,
+                b"/base/a?a=1&b=1",
+                *[b'/base/p{"user": "ann", "n": 1}'] * 2,
+                b'/base/p{"user": "bob", "n": 2}',
+            ],
+        )
+
     def test_change_of_a_path(self) -> None:
         """A change is one where the rule keeps no answers to its method, and a question where it does."""
         rules = [{"path": "/things", "methods": ["GET"]}]

@@ -30,11 +30,19 @@ def _is_encoded(headers: Headers) -> bool:
     return any(coding != b"identity" for coding in headers.members(b"content-encoding"))
 
 
-def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
-    """Return the field's value with white space around its members removed, or a digest of it if it is a credential."""
+def field_value(headers: Headers, name: bytes) -> bytes | None:
+    """Return the value of a field with the white space around its members removed; None where there is no such field.
+
+    RFC 9111, 4.1: so far the values of two requests may differ and still match.
+    """
     combined = headers.combined(name)
-    if combined is None:
-        return None
-    # White space inside quotes has a meaning.
-    value = combined if b'"' in combined else b",".join(member.strip(b" \t") for member in combined.split(b","))
-    return sha256(value).digest() if name in policy.credentials else value
+    if combined is None or b'"' in combined:
+        # White space inside quotes has a meaning.
+        return combined
+    return b",".join(member.strip(b" \t") for member in combined.split(b","))
+
+
+def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
+    """Return the field's value as it is compared: of a credential, a digest."""
+    value = field_value(headers, name)
+    return sha256(value).digest() if value is not None and name in policy.credentials else value
