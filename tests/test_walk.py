@@ -328,6 +328,81 @@ class PostTests(WalkTests):
         self.assertEqual(received, [b'{ "b" : 1 }'])
 
 
+class RuleTests(WalkTests):
+    """What holds for some paths of a mapping, and what of a request counts."""
+
+    def test_the_first_match_wins(self) -> None:
+        """Each path is kept for as long as the first rule that matches it says, or not at all."""
+        rules = [{"path": "/live*", "methods": []}, {"path": "/models*", "ttl": "10s"}, {"path_regex": "/.+", "ttl": 1}]
+        self.start(answering(), api={"ttl": "1h", "rules": rules})
+        targets = ["/api/live/a", "/api/models?x", "/api/%6Dodels", "/api/other", "/api"]
+        for seconds, words in (
+            (0, ["fwd=method"] + ["fwd=uri-miss"] * 4),
+            (0.5, ["fwd=method", "hit", "hit", "hit", "hit"]),
+            (5, ["fwd=method", "hit", "hit", "fwd=stale", "hit"]),
+            (10, ["fwd=method", "fwd=stale", "fwd=stale", "fwd=stale", "hit"]),
+        ):
+            self.proxy.clock.advance(seconds)
+            self.assertEqual(self.words(*map(self.ask, targets)), words, seconds)
+        self.assertIn((b"GET", b"/base/%6Dodels"), self.origin.asked)
+
+    def test_errors_of_a_path(self) -> None:
+        """An error is kept where the rule says for how long, and nowhere else."""
+        self.start(answering(status=404), api={"rules": [{"path": "/users/*", "error_ttl": {"404": "1m"}}]})
+        words = [self.ask(f"/api/{path}").word for path in ("users/1", "users/1", "a", "a")]
+        self.assertEqual(words, ["fwd=uri-miss", "hit", "fwd=uri-miss", "fwd=uri-miss"])
+
+    def test_sharing_of_a_path(self) -> None:
+        """Where a rule says so callers share, and by no other spelling is its path another one's."""
+        self.start(answering(), api={"rules": [{"path": "/public/*", "share": True}]})
+        for target, words in (
+            ("/api/public/a", ["fwd=uri-miss", "hit"]),
+            ("/api/private/a", ["fwd=uri-miss"] * 2),
+            ("/api/public/%2e%2E/private/a", ["fwd=uri-miss"] * 2),
+        ):
+            replies = [self.ask(target, fields=[("Authorization", caller)]) for caller in ("ann", "bob")]
+            self.assertEqual(self.words(*replies), words, target)
+
+    def test_the_key_only(self) -> None:
+        """What does not count goes to the origin all the same, exactly as it was sent."""
+
+        def echo(request: ServerRequest) -> bytes:
+            return request.uri + (request.content.read() if request.content is not None else b"")
+
+        key = {"ignore_query": ["utm_*"], "sort_query": True, "ignore_body": ["user"], "headers": ["X-Tenant"]}
+        self.start(echo, api={"key": key})
+        json_type = ("Content-Type", "application/json")
+        replies = [
+            self.ask("/api/a?b=1&utm_source=x&a=1"),
+            self.ask("/api/a?a=1&b=1"),
+            self.ask("/api/a?a=1&b=1", fields=[("X-Tenant", "t")]),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "ann", "n": 1}'),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "bob", "n": 1}'),
+            self.ask("/api/p", "POST", [json_type], b'{"user": "bob", "n": 2}'),
+        ]
+        self.assertEqual(self.words(*replies), ["fwd=uri-miss", "hit", "fwd=uri-miss"] * 2)
+        self.assertEqual(
+            [reply.body for reply in replies],
+            [
+                *[b"/base/a?b=1&utm_source=x&a=1"] * 2,
+                b"/base/a?a=1&b=1",
+                *[b'/base/p{"user": "ann", "n": 1}'] * 2,
+                b'/base/p{"user": "bob", "n": 2}',
+            ],
+        )
+
+    def test_change_of_a_path(self) -> None:
+        """A change is one where the rule keeps no answers to its method, and a question where it does."""
+        rules = [{"path": "/things", "methods": ["GET"]}]
+        self.start(answering(), api={"rules": rules})
+        for target, words in (
+            ("/api/things", ["fwd=uri-miss", "fwd=method", "fwd=uri-miss"]),
+            ("/api/questions", ["fwd=uri-miss", "fwd=uri-miss", "hit"]),
+        ):
+            replies = [self.ask(target, method) for method in ("GET", "POST", "GET")]
+            self.assertEqual(self.words(*replies), words, target)
+
+
 class SecrecyTests(WalkTests):
     """What one caller may not learn of another."""
 

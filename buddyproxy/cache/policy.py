@@ -1,14 +1,18 @@
-"""What a mapping asks of the cache, as one value.
+"""What a mapping asks of the cache, as one value: for all its paths, or for those that one of its rules matches.
 
 Both modes are the same rules with different policies; nothing else in `cache/` knows of modes or of configuration.
 """
 
+import re
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeVar
 
-from attrs import field, frozen
+from attrs import asdict, evolve, field, fields, frozen
 
-from buddyproxy.config import CacheSettings, DomainMapping
+from buddyproxy.cache.paths import LONGEST_PATH, glob, normal_path
+from buddyproxy.config import CacheSettings, Caching, DomainMapping, Rule
+
+T = TypeVar("T")
 
 CREDENTIALS: Final = frozenset(
     {
@@ -52,6 +56,10 @@ BUDDY_TTL: Final = 7 * 86400.0
 """Freshness lifetime in buddy mode, in seconds, where neither the origin nor the configuration names one."""
 
 
+MemberPath = tuple[str, ...]
+"""The names that lead to a member of a JSON text from the top; `*` for every member of an object or of a list."""
+
+
 @frozen
 class Policy:
     """What may be stored of one mapping, for how long, and who may share it. Times in seconds, sizes in bytes."""
@@ -93,8 +101,8 @@ class Policy:
     """Names of query parameters left out of the key; those that end in `*` stand for every name that begins so."""
     sort_query: bool = False
     """Whether the order in which query parameters with different names come is left out of the key."""
-    ignore_body: tuple[tuple[str, ...], ...] = ()
-    """Members of JSON content left out of the key: the names that lead to each from the top, `*` for any of a list."""
+    ignore_body: tuple[MemberPath, ...] = ()
+    """What is left out of the key where the content is JSON."""
     min_size: int = 0
     max_size: int = 10 * 2**20
 
@@ -103,28 +111,84 @@ class Policy:
         return method in self.methods or (method == b"HEAD" and b"GET" in self.methods)
 
 
+@frozen
+class Policies:
+    """The policies of one mapping: one for each of its rules, and the one where none of them matches."""
+
+    default: Policy
+    rules: tuple[tuple[re.Pattern[bytes], Policy], ...] = ()
+    """Patterns for paths at the mapping, in normal form, each with the policy for what it matches as a whole."""
+    base: bytes = b""
+    """The path that all the mapping's targets begin with, which no pattern speaks of."""
+
+    @classmethod
+    def build(cls, name: str, mapping: DomainMapping, cache: CacheSettings, base: bytes = b"") -> "Policies":
+        """Return the policies of the mapping `name`: what a rule does not say, it has from the mapping."""
+        rules = ((_pattern(rule), policy_of(name, _under(rule, mapping), cache)) for rule in mapping.rules)
+        return cls(policy_of(name, mapping, cache), tuple(rules), base)
+
+    def of(self, target: bytes) -> Policy:
+        """Return the policy for the request-target `target`, which is the origin's."""
+        if not self.rules:
+            return self.default
+        number = self.matching(target)
+        return self.default if number is None else self.rules[number][1]
+
+    def matching(self, target: bytes) -> int | None:
+        """Return the number, from 0 on, of the first rule that matches the path of `target`; None where none does."""
+        path = normal_path(target.partition(b"?")[0].removeprefix(self.base) or b"/")[:LONGEST_PATH]
+        return next((number for number, (pattern, _) in enumerate(self.rules) if pattern.fullmatch(path)), None)
+
+
 def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy:
     """Return the policy of the mapping `name`: the mode's defaults, under what the configuration says."""
     buddy = (mapping.mode or cache.mode) == "buddy"
-    ttl = cache.default_ttl if mapping.ttl is None else mapping.ttl
-    methods = cache.cacheable_methods if mapping.methods is None else mapping.methods
+    ttl = _said(mapping.ttl, cache.default_ttl)
+    methods = _said(mapping.methods, cache.cacheable_methods)
     if methods is None:
         methods = ("GET", "POST", "QUERY") if buddy else ("GET", "QUERY")
-    partition = buddy and not mapping.share
+    errors = _said(mapping.cache_error_responses, cache.cache_error_responses)
+    key = mapping.key
     return Policy(
         mapping=name,
         default_ttl=BUDDY_TTL if ttl is None and buddy else ttl,
         methods=frozenset(method.encode("ascii") for method in methods) - {b"HEAD"},
-        partition=partition,
+        partition=buddy and not mapping.share,
         shared=not buddy,
         credentials=CREDENTIALS.union(field.lower().encode("ascii") for field in mapping.credentials),
         keep_set_cookie=not buddy,
-        store_errors=cache.cache_error_responses or not buddy,
-        error_ttl=cache.error_ttl,
-        error_lifetime=ERROR_LIFETIME if cache.cache_error_responses else None,
+        store_errors=errors or not buddy,
+        error_ttl=_said(mapping.error_ttl, cache.error_ttl),
+        error_lifetime=ERROR_LIFETIME if errors else None,
         implied=IMPLIED if buddy else frozenset(),
-        override_origin=mapping.override_origin,
+        override_origin=bool(mapping.override_origin),
+        stale_while_revalidate=_said(mapping.stale_while_revalidate, cache.stale_while_revalidate),
+        stale_if_error=_said(mapping.stale_if_error, cache.stale_if_error),
         targeted=tuple(name.lower().encode("ascii") for name in cache.targeted_fields),
+        no_vary_search=_said(mapping.no_vary_search, cache.no_vary_search),
+        key_headers=tuple(sorted({name.lower().encode("ascii") for name in key.headers or ()})),
+        ignore_query=tuple(sorted({name.encode() for name in key.ignore_query or ()})),
+        sort_query=bool(key.sort_query),
+        ignore_body=tuple(sorted({tuple(names.split(".")) for names in key.ignore_body or ()})),
         min_size=cache.min_cache_response_size,
         max_size=cache.max_cache_response_size,
     )
+
+
+def _said(mapping: T | None, cache: T) -> T:
+    """Return what the mapping says, where it says anything, and otherwise what holds for all."""
+    return cache if mapping is None else mapping
+
+
+def _pattern(rule: Rule) -> re.Pattern[bytes]:
+    return glob(rule.path) if rule.path is not None else re.compile((rule.path_regex or "").encode("ascii"))
+
+
+def _under(rule: Rule, mapping: DomainMapping) -> DomainMapping:
+    """Return `mapping` as it is where `rule` holds."""
+    said = {name: value for name in _CACHING if (value := getattr(rule, name)) is not None}
+    key = {name: value for name, value in asdict(rule.key).items() if value is not None}
+    return evolve(mapping, **{**said, "key": evolve(mapping.key, **key)})
+
+
+_CACHING: Final = tuple(field.name for field in fields(Caching))

@@ -47,21 +47,18 @@ def _is_encoded(headers: Headers) -> bool:
     return any(coding != b"identity" for coding in headers.members(b"content-encoding"))
 
 
-def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
-    """Return the field's value with white space around its members removed, or a digest of it if it is a credential."""
+def field_value(headers: Headers, name: bytes) -> bytes | None:
+    """Return one spelling of a field's value for all that mean the same; None where it is as if it were not there.
+
+    RFC 9111, 4.1: so far the values of two requests may differ and still match.
+    """
     combined = headers.combined(name)
     if combined is None:
         return None
-    if name in policy.credentials:
-        return sha256(_spaced(combined)).digest()
     if name in _PREFERENCES:
         return (_preferences if len(combined) <= _REMEMBERED else _preferences.__wrapped__)(combined)
-    return _spaced(combined)
-
-
-def _spaced(value: bytes) -> bytes:
-    """Return `value` without white space around its members; inside quotes it has a meaning."""
-    return value if b'"' in value else b",".join(member.strip(b" \t") for member in value.split(b","))
+    # White space inside quotes has a meaning.
+    return combined if b'"' in combined else b",".join(member.strip(b" \t") for member in combined.split(b","))
 
 
 @lru_cache(maxsize=1024)
@@ -76,3 +73,9 @@ def _preferences(value: bytes) -> bytes | None:
     members = (_WHOLE_WEIGHT.sub(b"", re.sub(rb"[ \t]", b"", member.lower())) for member in value.split(b","))
     spelled = b",".join(sorted(filter(None, members)))
     return None if spelled == b"*/*" else spelled
+
+
+def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
+    """Return the field's value as it is compared: of a credential, a digest."""
+    value = field_value(headers, name)
+    return sha256(value).digest() if value is not None and name in policy.credentials else value

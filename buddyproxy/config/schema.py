@@ -133,6 +133,11 @@ class CacheSettings(Section):
     cache_error_responses: bool = setting(boolean, False)
     error_ttl: Mapping[int, float] = setting(_error_ttl, _NOTHING)
     """Freshness lifetime by status."""
+    stale_while_revalidate: float = setting(parse_duration, 0.0)
+    """Grace where the response names none (RFC 5861, 3)."""
+    stale_if_error: float = setting(parse_duration, 0.0)
+    """Grace where the response names none (RFC 5861, 4)."""
+    no_vary_search: bool = setting(boolean, False)
     durability: str = setting(one_of("group", "each"), "group")
     backup_interval_hours: float = setting(number, 0.0)
     """0: never."""
@@ -213,12 +218,36 @@ class Timeouts(Section):
 
 @frozen(kw_only=True)
 class KeyParts(Section):
-    """What of a request belongs to the cache key beyond the usual, and what does not."""
+    """What of a request belongs to the cache key beyond the usual, and what does not; None: not said."""
 
-    headers: tuple[str, ...] = setting(Several(values.field_name), ())
-    ignore_query: tuple[str, ...] = setting(Several(text), ())
-    sort_query: bool = setting(boolean, False)
-    ignore_body: tuple[str, ...] = setting(Several(text), ())
+    headers: tuple[str, ...] | None = setting(Several(values.field_name), None)
+    ignore_query: tuple[str, ...] | None = setting(Several(values.parameter_pattern), None)
+    sort_query: bool | None = setting(boolean, None)
+    ignore_body: tuple[str, ...] | None = setting(Several(values.member_path), None)
+
+
+@frozen(kw_only=True)
+class Caching(Section):
+    """What a mapping may say of caching, and a rule of the paths it is for; None: not said.
+
+    What a rule does not say, the mapping says for it, and what that does not say, `CacheSettings`.
+    """
+
+    mode: str | None = setting(_mode, None)
+    ttl: float | None = setting(parse_duration, None, aliases={"ttl_seconds": values.seconds})
+    """`cache.default_ttl`, for a mapping or its rule."""
+    methods: tuple[str, ...] | None = setting(Several(values.method), None)
+    """`cache.cacheable_methods`, for a mapping or its rule; nothing is stored where there are none."""
+    cache_error_responses: bool | None = setting(boolean, None)
+    error_ttl: Mapping[int, float] | None = setting(_error_ttl, None)
+    override_origin: bool | None = setting(boolean, None)
+    """None: false."""
+    share: bool | None = setting(boolean, None)
+    """None: false."""
+    stale_while_revalidate: float | None = setting(parse_duration, None)
+    stale_if_error: float | None = setting(parse_duration, None)
+    no_vary_search: bool | None = setting(boolean, None)
+    key: KeyParts = setting(Table(KeyParts), KeyParts())
 
 
 @frozen(kw_only=True)
@@ -230,18 +259,19 @@ class HeaderChanges(Section):
 
 
 @frozen(kw_only=True)
-class Rule(Section):
-    """What is different for the paths that match; None: nothing, the mapping's own setting holds."""
+class Rule(Caching):
+    """What is different for the paths that match its pattern."""
 
-    path: str = required(values.path_pattern)
-    """A glob; behind "~", a regular expression."""
-    ttl: float | None = setting(parse_duration, None, aliases={"ttl_seconds": values.seconds})
-    methods: tuple[str, ...] | None = setting(Several(values.method), None)
-    override_origin: bool | None = setting(boolean, None)
-    share: bool | None = setting(boolean, None)
-    mode: str | None = setting(_mode, None)
-    error_ttl: Mapping[int, float] | None = setting(_error_ttl, None)
-    key: KeyParts | None = setting(Table(KeyParts), None)
+    ALTERNATIVES: ClassVar[frozenset[str]] = frozenset({"path", "path_regex"})
+
+    path: str | None = setting(values.path_glob, None)
+    path_regex: str | None = setting(values.path_regex, None)
+
+    @classmethod
+    def conflicts(cls, draft: Draft) -> Iterator[Problem]:
+        """Yield a problem for a rule that says of no path what it is for."""
+        if not cls.ALTERNATIVES.intersection(draft):
+            yield Problem("path", "is missing, and so is path_regex: one of them says what the rule is for")
 
 
 @frozen(kw_only=True)
@@ -254,18 +284,12 @@ def _filter(value: object) -> str:
 
 
 @frozen(kw_only=True)
-class DomainMapping(Section):
+class DomainMapping(Caching):
     """One origin, and how it is dealt with."""
 
     upstream: str = required(addresses.upstream)
     fallback: tuple[str, ...] = setting(Several(addresses.upstream), ())
     ca_file: str | None = setting(values.path, None)
-    mode: str | None = setting(_mode, None)
-    """None: `cache.mode`."""
-    ttl: float | None = setting(parse_duration, None, aliases={"ttl_seconds": values.seconds})
-    """None: `cache.default_ttl`."""
-    methods: tuple[str, ...] | None = setting(Several(values.method), None)
-    """None: `cache.cacheable_methods`."""
     requests_per_second: float | None = setting(number, None, aliases={"max_requests_per_second": number})
     requests_per_minute: float | None = setting(number, None, aliases={"max_requests_per_minute": number})
     requests_per_hour: float | None = setting(number, None, aliases={"max_requests_per_hour": number})
@@ -275,12 +299,10 @@ class DomainMapping(Section):
     """None: `throttling.max_wait`."""
     timeouts: Timeouts = setting(Table(Timeouts), Timeouts())
     retries: int = setting(whole(), 2)
-    override_origin: bool = setting(boolean, False)
-    share: bool = setting(boolean, False)
     credentials: tuple[str, ...] = setting(Several(values.field_name), ())
     """Fields that say who is asking, beyond those everybody knows."""
     rules: tuple[Rule, ...] = setting(Several(Table(Rule)), ())
-    key: KeyParts = setting(Table(KeyParts), KeyParts())
+    """The first that matches a path holds for it."""
     forwarded: bool = setting(boolean, False)
     request_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     response_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())

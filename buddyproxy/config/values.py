@@ -211,13 +211,38 @@ def replay(value: object) -> str:
     return str(value)
 
 
-def path_pattern(value: object) -> str:
-    """Read a glob for paths, or a regular expression behind "~"."""
+def path_glob(value: object) -> str:
+    """Read a pattern for paths in which `*` stands for any characters and `?` for any one byte."""
     pattern = text(value)
-    if pattern.startswith("~"):
-        try:
-            with warnings.catch_warnings(action="ignore"):  # what only may change its meaning one day is no problem
-                re.compile(pattern[1:])
-        except (re.error, OverflowError, RecursionError) as error:
-            raise ValueError("not a regular expression that can be used") from error
+    if not pattern.startswith(("/", "*")):
+        raise ValueError('expected a pattern for paths such as "/models*", with "/" or "*" first')
     return pattern
+
+
+def path_regex(value: object) -> str:
+    """Read a regular expression for paths, which are matched percent-encoded, as bytes."""
+    pattern = text(value)
+    if not pattern.isascii():
+        raise ValueError("must be ASCII: paths are matched percent-encoded")
+    try:
+        with warnings.catch_warnings(action="ignore"):  # what only may change its meaning one day is no problem
+            re.compile(pattern.encode("ascii"))
+    except (re.error, OverflowError, RecursionError, ValueError) as error:
+        raise ValueError("not a regular expression that can be used") from error
+    return pattern
+
+
+def parameter_pattern(value: object) -> str:
+    """Read the name of a query parameter, or how names begin, with `*` behind."""
+    pattern = text(value)
+    if "*" in pattern[:-1]:
+        raise ValueError('expected the name of a query parameter, or how names begin with "*" at the end')
+    return pattern
+
+
+def member_path(value: object) -> str:
+    """Read where a member of JSON content stands: the names that lead to it from the top, with dots between them."""
+    names = text(value)
+    if "" in names.split("."):
+        raise ValueError('expected names with dots between them, such as "metadata.user"')
+    return names

@@ -26,7 +26,7 @@ from buddyproxy.cache.conclude import (
 )
 from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.key import primary_key
-from buddyproxy.cache.policy import Policy
+from buddyproxy.cache.policy import Policies, Policy
 from buddyproxy.cache.ranges import assembled
 from buddyproxy.cache.staleness import Stale, instead_of_failure
 from buddyproxy.cache.status import CacheStatus
@@ -93,8 +93,8 @@ class _Visit:
 class Exchange:
     """Answers the requests of one mapping, from the store or by asking its origin."""
 
-    def __init__(self, policy: Policy, storage: Storage, send: Send, clock: Clock) -> None:
-        self._policy = policy
+    def __init__(self, policies: Policies, storage: Storage, send: Send, clock: Clock) -> None:
+        self._policies = policies
         self._storage = storage
         self._send = send
         self._clock = clock
@@ -106,16 +106,16 @@ class Exchange:
 
         `interim` is called with each interim response that the origin gives before (RFC 9110, 15.2); none is stored.
         """
+        policy = self._policies.of(request.target)
         if DEBUG not in request.headers:
-            return await self._respond(request, uri, interim)
+            return await self._respond(request, uri, policy, interim)
         plain = evolve(request, headers=request.headers.without({DEBUG}))
-        reply = await self._respond(plain, uri, interim)
-        if b"key" not in request.headers.members(DEBUG) or not self._policy.caches(request.method):
+        reply = await self._respond(plain, uri, policy, interim)
+        if b"key" not in request.headers.members(DEBUG) or not policy.caches(request.method):
             return reply
-        return evolve(reply, status=evolve(reply.status, key=self._key(plain, uri, self._policy)))
+        return evolve(reply, status=evolve(reply.status, key=self._key(plain, uri, policy)))
 
-    async def _respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
-        policy = self._policy
+    async def _respond(self, request: Request, uri: bytes, policy: Policy, interim: Interim) -> Answer | Failed:
         key = b""
         stored: tuple[StoredResponse, ...] = ()
         if policy.caches(request.method):
@@ -214,8 +214,8 @@ class Exchange:
             case Stale() as stale:
                 incoming.abort()
                 return _stale_answer(visit.request, stale, evolve(status, detail="stale-if-error"))
-            case Store(draft, onto):
-                flight = Flight(incoming, lambda body: self._keep(claim, draft, onto, body), visit.policy.max_size)
+            case Store(draft) as arriving:
+                flight = Flight(incoming, lambda body: self._keep(visit, claim, arriving, body), visit.policy.max_size)
                 ttl = int(draft.expires - arrival.response_time)
                 return Answer(arrival.response, flight, evolve(status, ttl=ttl, stored=True))
             case Relay(reason, outdated):
@@ -225,9 +225,9 @@ class Exchange:
             case unreachable:
                 assert_never(unreachable)
 
-    def _keep(self, claim: Claim, draft: StoredResponse, onto: StoredResponse | None, body: bytes) -> None:
-        stored = assembled(draft, onto, body)
-        if stored is not None and len(body) >= self._policy.min_size and self._claims.fulfil(claim):
+    def _keep(self, visit: _Visit, claim: Claim, arriving: Store, body: bytes) -> None:
+        stored = assembled(arriving.draft, arriving.onto, body)
+        if stored is not None and len(body) >= visit.policy.min_size and self._claims.fulfil(claim):
             self._storage.store(stored)
 
     def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:

@@ -8,7 +8,7 @@ from attrs import frozen
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
 from twisted.web.resource import IResource, Resource
 
-from buddyproxy.cache.policy import policy_of
+from buddyproxy.cache.policy import Policies
 from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings, read_key
 from buddyproxy.exchange import Exchange
 from buddyproxy.filters import FieldChanges, Outward
@@ -86,14 +86,14 @@ class Assembly:
         return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
-        origin, timeouts = Base.of(mapping).origin, self._timeouts(mapping)
+        base, timeouts = Base.of(mapping), self._timeouts(mapping)
 
         def send(request: Request, interim: Interim) -> Awaitable[Incoming]:
-            once = partial(self.upstream.send, origin=origin, timeouts=timeouts, interim=interim)
+            once = partial(self.upstream.send, origin=base.origin, timeouts=timeouts, interim=interim)
             return resend(request, once, mapping.retries)
 
         return Passage(
-            Exchange(policy_of(name, mapping, self.config.cache), self.storage, send, self.reactor),
+            Exchange(Policies.build(name, mapping, self.config.cache, base.path), self.storage, send, self.reactor),
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),
             changes(mapping.response_headers),
         )

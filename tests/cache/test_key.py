@@ -242,6 +242,136 @@ class PartitionTests(SynchronousTestCase):
         self.assertEqual(partitions[0] == partitions[1], alike)
 
 
+class SettledTests(SynchronousTestCase):
+    """What a mapping's own settings make of the key."""
+
+    def test_keys_stay(self) -> None:
+        """Without such settings keys are what they always were: nobody's store is lost by an upgrade."""
+        for request, key in (
+            (get(), "3721e17715df2373fdb886f5a8c5df54c46f6b5319c3ca7a33829010838db1a5"),
+            (
+                post(b'{"b": 1, "a": [2]}', JSON + "; profile=a", "Authorization: a"),
+                "6bd74f5897a6538fdcc26867337b58bc4aa2116d80cf2863e291248ff0b250b0",
+            ),
+            (
+                post(b"x", "Content-Type: text/plain", "Content-Encoding: gzip"),
+                "f8fccb8d71cbf9f8606f36b3471ac2e4292e424e0bba9b8ad2e6ac917787ba01",
+            ),
+        ):
+            self.assertEqual(_key(request, uri=URI + b"?b&a").hex(), key)
+
+    def test_named_fields(self) -> None:
+        """A field that is named counts: its value, whether it is there, and not the white space in it."""
+        policy = evolve(BUDDY, key_headers=(b"x-empty", b"x-tenant"))
+        keys = {
+            "none": _key(get(), policy),
+            "none, not named": _key(get()),
+            "one": _key(get("X-Tenant: a"), policy),
+            "one, not named": _key(get("X-Tenant: a"), evolve(policy, key_headers=(b"x-empty",))),
+            "another value": _key(get("X-Tenant: b"), policy),
+            "another case": _key(get("X-Tenant: A"), policy),
+            "empty": _key(get("X-Tenant:"), policy),
+            "the other, empty": _key(get("X-Empty:"), policy),
+            "the other": _key(get("X-Empty: a"), policy),
+            "two values": _key(get("X-Tenant: a, b"), policy),
+            "two values, in the other order": _key(get("X-Tenant: b, a"), policy),
+            "quoted": _key(get('X-Tenant: "a, b"'), policy),
+            "quoted, without white space": _key(get('X-Tenant: "a,b"'), policy),
+            "under another secret": _key(get("X-Tenant: a"), policy, secret=b"t" * 32),
+        }
+        self.assertEqual(len(set(keys.values())), len(keys), keys)
+        for lines in (["x-tenant:a,b"], ["X-Tenant: a", "X-Tenant: b"], ["X-Tenant: a ,\tb", "X-Other: c"]):
+            self.assertEqual(_key(get(*lines), policy), keys["two values"], lines)
+
+    def test_query(self) -> None:
+        """What is ignored of a query does not count; another setting, or another path, is another question."""
+        policy = evolve(BUDDY, ignore_query=(b"t", b"utm_*"))
+        plain = _key(get(), policy, URI + b"?a=1")
+        for query in (b"?a=1&t=2", b"?utm_source=x&a=1"):
+            self.assertEqual(_key(get(), policy, URI + query), plain, query)
+        others = {
+            "nothing ignored": _key(get(), uri=URI + b"?a=1"),
+            "less ignored": _key(get(), evolve(policy, ignore_query=(b"t",)), URI + b"?a=1"),
+            "sorted": _key(get(), evolve(policy, sort_query=True), URI + b"?a=1"),
+            "only sorted": _key(get(), evolve(BUDDY, sort_query=True), URI + b"?a=1"),
+            "nothing left": _key(get(), policy, URI + b"?t=1"),
+            "another path": _key(get(), policy, URI + b"/?a=1"),
+            "another value": _key(get(), policy, URI + b"?a=2"),
+        }
+        self.assertEqual(len({plain, *others.values()}), len(others) + 1, others)
+        self.assertEqual(others["nothing left"], _key(get(), policy, URI))
+        ordered = evolve(BUDDY, sort_query=True)
+        self.assertEqual(_key(get(), ordered, URI + b"?b&a"), _key(get(), ordered, URI + b"?a&b"))
+
+    def test_content(self) -> None:
+        """Members that are ignored do not count where the content is JSON that is read; elsewhere every byte does."""
+        policy = evolve(BUDDY, ignore_body=(("metadata", "user"), ("stream",)))
+        plain = _key(post(b'{"model":"m","metadata":{}}', JSON), policy)
+        for body in (b'{"metadata":{"user":5},"model":"m"}', b'{"stream":true,"model":"m","metadata":{"user":null}}'):
+            self.assertEqual(_key(post(body, JSON), policy), plain, body)
+        for case, body, lines in (
+            ("not ignored", b'{"model":"m","metadata":{"user":5},"user":5}', [JSON]),
+            ("not JSON by its type", b'{"model":"m","metadata":{}}', ["Content-Type: text/plain"]),
+        ):
+            self.assertNotEqual(_key(post(body, *lines), policy), plain, case)
+        for case, less, more in (
+            ("no JSON", b'{"stream":1', b'{"stream":2'),
+            ("a member twice", b'{"a":1,"a":1,"stream":1}', b'{"a":1,"a":1,"stream":2}'),
+            ("large", b'{"stream":1}' + b" " * RESPELLED, b'{"stream":2}' + b" " * RESPELLED),
+        ):
+            self.assertNotEqual(_key(post(less, JSON), policy), _key(post(more, JSON), policy), case)
+        for case, other in (
+            ("nothing ignored", BUDDY),
+            ("less ignored", evolve(policy, ignore_body=(("stream",),))),
+            ("more ignored", evolve(policy, ignore_body=(("metadata", "user"), ("stream",), ("seed",)))),
+        ):
+            self.assertNotEqual(_key(post(b'{"model":"m","metadata":{}}', JSON), other), plain, case)
+        self.assertEqual(_key(get(), policy), _key(get()), "no content")
+
+    @properties
+    @given(st.dictionaries(st.sampled_from("abc"), _JSON, max_size=3), _JSON, _JSON)
+    def test_only_what_is_ignored_is_ignored(self, rest: dict[str, Any], one: Any, other: Any) -> None:
+        """Contents that differ in the ignored member only are one question, and others are not."""
+        policy = evolve(BUDDY, ignore_body=(("id",),))
+        keys = [
+            _key(post(json.dumps(value).encode(), JSON), policy)
+            for value in (rest, {**rest, "id": one}, {"id": other, **rest}, {**rest, "d": 1}, {"rest": rest})
+        ]
+        self.assertEqual(keys[0], keys[1])
+        self.assertEqual(keys[0], keys[2])
+        self.assertEqual(len(set(keys)), 3)
+
+    @properties
+    @given(
+        st.tuples(_PARTS, _PARTS, st.sampled_from([JSON, "Content-Type: text/plain"])),
+        st.tuples(_PARTS, _PARTS, st.sampled_from([JSON, "Content-Type: text/plain"])),
+    )
+    def test_no_two_questions_meet(self, one: tuple[bytes, bytes, str], other: tuple[bytes, bytes, str]) -> None:
+        """Without settings to the contrary, requests whose query or content differ never have one key."""
+        keys = [_key(post(body, line), uri=URI + b"?" + query) for query, body, line in (one, other)]
+        same = one[0] == other[0] and _content(one) == _content(other)
+        self.assertEqual(keys[0] == keys[1], same)
+
+    @properties
+    @given(_PARTS, _PARTS, _PARTS)
+    def test_callers_cannot_write_settings(self, query: bytes, tenant: bytes, body: bytes) -> None:
+        """No content, query or type makes the key of a mapping with other settings."""
+        settled = evolve(BUDDY, key_headers=(b"x-tenant",), ignore_query=(b"t",), ignore_body=(("a",),))
+        request = Request(b"POST", b"/", Headers(((b"X-Tenant", tenant), (b"Content-Type", b"application/json"))), body)
+        uri = URI + b"?" + query
+        for policy in (BUDDY, evolve(settled, key_headers=()), evolve(settled, ignore_query=())):
+            self.assertNotEqual(_key(request, settled, uri), _key(request, policy, uri))
+
+
+def _content(question: tuple[bytes, bytes, str]) -> tuple[object, ...]:
+    """Return what a question's content says: JSON that can be read by its form, all else by its bytes and type."""
+    _, body, line = question
+    if not body:
+        return ()
+    canonical = canonical_json(body) if line == JSON else None
+    return (body, line) if canonical is None else (canonical,)
+
+
 class CanonicalJsonTests(SynchronousTestCase):
     """One form for all spellings of a JSON text."""
 
@@ -307,6 +437,29 @@ class CanonicalJsonTests(SynchronousTestCase):
         """A number is never computed with: thousands of digits are as good as one."""
         digits = b"9" * 100_000
         self.assertEqual(canonical_json(b" " + digits), digits)
+
+    def test_left_out(self) -> None:
+        """A path leads through objects by name, through lists by `*`; what it does not lead to stays."""
+        for case, path, text, expected in (
+            ("a member", "a", b'{"a":1,"b":2}', b'{"b":2}'),
+            ("the only member", "a", b'{"a":1}', b"{}"),
+            ("a member that is not there", "c", b'{"a":1}', b'{"a":1}'),
+            ("a member inside", "a.b", b'{"a":{"b":1,"c":2},"b":3}', b'{"a":{"c":2},"b":3}'),
+            ("a member inside of what is no object", "a.b", b'{"a":"b"}', b'{"a":"b"}'),
+            ("a member inside of nothing", "a.b", b'{"a":null}', b'{"a":null}'),
+            ("a member of a list's objects, not said", "a.b", b'{"a":[{"b":1}]}', b'{"a":[{"b":1}]}'),
+            ("a member of a list's objects", "a.*.b", b'{"a":[{"b":1},{"c":2,"b":3},4]}', b'{"a":[{},{"c":2},4]}'),
+            ("a member of all members", "*.b", b'{"a":{"b":1},"b":2,"c":{"c":3}}', b'{"a":{},"b":2,"c":{"c":3}}'),
+            ("all members", "a.*", b'{"a":{"b":1,"c":2}}', b'{"a":{}}'),
+            ("all elements", "a.*", b'{"a":[1,2]}', b'{"a":[]}'),
+            ("everything", "*", b"[1]", b"[]"),
+            ("a number in place of an element", "0", b'[{"0":1}]', b'[{"0":1}]'),
+            ("no object", "a", b'"a"', b'"a"'),
+        ):
+            made = canonical_json(text, [tuple(path.split("."))])
+            self.assertIsNotNone(made, case)
+            self.assertEqual(made, canonical_json(expected), case)
+        self.assertEqual(canonical_json(b'{"a":{"b":1},"c":2}', [("a", "b"), ("a",), ("c",)]), canonical_json(b"{}"))
 
     @properties
     @given(_JSON)

@@ -5,17 +5,29 @@ from typing import Any
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, IMPLIED, Policy, policy_of
+from buddyproxy.cache.paths import LONGEST_PATH
+from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, ERROR_LIFETIME, IMPLIED, Policies, Policy, policy_of
 from buddyproxy.config import Config
 from tests.support.values import BUDDY, RFC9111
 
 _UPSTREAM = "https://origin.example"
 
 
+def _config(cache: Mapping[str, Any], mapping: Mapping[str, Any]) -> Config:
+    """Return a configuration with the mapping `m`, as somebody would write it and `cache`."""
+    return Config.from_mapping({"cache": cache, "domain_mappings": {"m": {"upstream": _UPSTREAM, **mapping}}})
+
+
 def _policy(cache: Mapping[str, Any], mapping: Mapping[str, Any]) -> Policy:
-    """Return the policy of the mapping `m`, as somebody would write it and `cache`."""
-    config = Config.from_mapping({"cache": cache, "domain_mappings": {"m": {"upstream": _UPSTREAM, **mapping}}})
+    """Return the policy of the mapping `m`."""
+    config = _config(cache, mapping)
     return policy_of("m", config.mappings["m"], config.cache)
+
+
+def _policies(mapping: Mapping[str, Any], cache: Mapping[str, Any] | None = None, base: bytes = b"") -> Policies:
+    """Return the policies of the mapping `m`, rules and all."""
+    config = _config(cache or {}, mapping)
+    return Policies.build("m", config.mappings["m"], config.cache, base)
 
 
 class PolicyOfTests(SynchronousTestCase):
@@ -46,6 +58,9 @@ class PolicyOfTests(SynchronousTestCase):
             ("error_lifetime", None, None),
             ("implied", IMPLIED, set()),
             ("credentials", CREDENTIALS, CREDENTIALS),
+            ("stale_while_revalidate", 0, 0),
+            ("stale_if_error", 0, 0),
+            ("no_vary_search", False, False),
             ("targeted", (b"cdn-cache-control",), (b"cdn-cache-control",)),
             ("min_size", 0, 0),
             ("max_size", 10 * 2**20, 10 * 2**20),
@@ -113,6 +128,47 @@ class PolicyOfTests(SynchronousTestCase):
         self.assertEqual(policy.credentials, CREDENTIALS | {b"x-tenant"})
         self.assertEqual(policy.mapping, "m")
 
+    def test_the_mapping_goes_before_the_section(self) -> None:
+        """What the mapping says of errors, grace and No-Vary-Search stands in for what the section says, 0 included."""
+        cache = {
+            "cache_error_responses": True,
+            "error_ttl": {"404": 60, "410": 60},
+            "stale_while_revalidate": "1m",
+            "stale_if_error": "1h",
+            "no_vary_search": True,
+        }
+        for mapping, expected in (
+            ({}, (True, ERROR_LIFETIME, {404: 60, 410: 60}, 60, 3600, True)),
+            (
+                {
+                    "cache_error_responses": False,
+                    "error_ttl": {"404": 5},
+                    "stale_while_revalidate": 0,
+                    "stale_if_error": "1d",
+                    "no_vary_search": False,
+                },
+                (False, None, {404: 5}, 0, 86400, False),
+            ),
+        ):
+            policy = _policy(cache, mapping)
+            errors = (policy.store_errors, policy.error_lifetime, policy.error_ttl)
+            grace = (policy.stale_while_revalidate, policy.stale_if_error)
+            self.assertEqual((*errors, *grace, policy.no_vary_search), expected)
+
+    def test_the_key(self) -> None:
+        """What the mapping says of the key arrives in one form, whatever order and case it was written in."""
+        key = {
+            "headers": ["X-Tenant", "accept", "Accept"],
+            "ignore_query": ["utm_*", "é", "utm_*"],
+            "sort_query": True,
+            "ignore_body": ["metadata.user", "messages.*.id"],
+        }
+        policy = _policy({}, {"key": key})
+        self.assertEqual(policy.key_headers, (b"accept", b"x-tenant"))
+        self.assertEqual(policy.ignore_query, (b"utm_*", "é".encode()))
+        self.assertTrue(policy.sort_query)
+        self.assertEqual(policy.ignore_body, (("messages", "*", "id"), ("metadata", "user")))
+
     def test_credentials(self) -> None:
         """The fields that people authenticate with are known, in the case in which fields are compared."""
         for name in (b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-auth-token"):
@@ -136,3 +192,105 @@ class PolicyTests(SynchronousTestCase):
             (set(), b"GET", False),
         ):
             self.assertEqual(Policy("m", methods=frozenset(methods)).caches(method), expected, (methods, method))
+
+
+class PoliciesTests(SynchronousTestCase):
+    """Which policy a path meets."""
+
+    def test_no_rules(self) -> None:
+        """Where there are no rules, every path has the mapping's policy."""
+        policies = _policies({"ttl": 5})
+        for target in (b"/", b"/a?b", b"/v1"):
+            self.assertIs(policies.of(target), policies.default)
+            self.assertIsNone(policies.matching(target))
+        self.assertEqual(policies.default, _policy({}, {"ttl": 5}))
+
+    def test_the_first_match_wins(self) -> None:
+        """Rules are tried in their order, against the whole path, without the query."""
+        rules = [{"path": "/a/b", "ttl": 1}, {"path_regex": "/(a|b)/[0-9]+", "ttl": 2}, {"path": "/a*", "ttl": 3}]
+        policies = _policies({"ttl": 9, "rules": rules})
+        for target, number in (
+            (b"/a/b", 0),
+            (b"/a/b?c", 0),
+            (b"/a/b/", 2),
+            (b"/a/1", 1),
+            (b"/b/22?a", 1),
+            (b"/b/22/", None),
+            (b"/x/a/1", None),
+            (b"/a/x", 2),
+            (b"/A/b", None),
+            (b"/b?/a", None),
+            (b"/%61/%62", 0),
+            (b"/c/../a/./b", 0),
+            (b"/a%2Fb", 2),
+            (b"/", None),
+        ):
+            self.assertEqual(policies.matching(target), number, target)
+            self.assertEqual(policies.of(target).default_ttl, 9 if number is None else number + 1, target)
+
+    def test_paths_are_the_mappings(self) -> None:
+        """A rule speaks of the path behind the mapping's name; the base of its origin is no part of that."""
+        policies = _policies({"rules": [{"path": "/"}, {"path": "/v1"}, {"path": "/models"}]}, base=b"/v1")
+        for target, number in (
+            (b"/v1", 0),
+            (b"/v1/", 0),
+            (b"/v1?a", 0),
+            (b"/v1/v1", 1),
+            (b"/v1/models", 2),
+            (b"/v1/v1/models", None),
+        ):
+            self.assertEqual(policies.matching(target), number, target)
+
+    def test_what_a_rule_does_not_say(self) -> None:
+        """What a rule does not say it has from the mapping, and that from the section; no other rule adds to it."""
+        mapping = {
+            "methods": ["GET"],
+            "override_origin": True,
+            "error_ttl": {"404": 5},
+            "credentials": ["X-Tenant"],
+            "key": {"headers": ["X-A"], "ignore_query": ["t"]},
+        }
+        cache = {"default_ttl": "1h", "stale_if_error": 60}
+        for case, rule in (
+            ("nothing", {}),
+            ("time", {"ttl": 0}),
+            ("time, by its other name", {"ttl_seconds": 7}),
+            ("methods", {"methods": ["POST"]}),
+            ("no methods", {"methods": []}),
+            ("errors", {"error_ttl": {}, "cache_error_responses": True}),
+            ("the origin's word", {"override_origin": False}),
+            ("sharing", {"share": True}),
+            ("mode", {"mode": "rfc9111"}),
+            ("grace", {"stale_while_revalidate": "1m", "stale_if_error": 0}),
+            ("No-Vary-Search", {"no_vary_search": True}),
+        ):
+            policies = _policies({**mapping, "rules": [{"path": "/a", **rule}, {"path": "*", "ttl": 99}]}, cache)
+            self.assertEqual(policies.of(b"/a"), _policy(cache, {**mapping, **rule}), case)
+            self.assertEqual(policies.default, _policy(cache, mapping), case)
+
+    def test_what_a_rule_does_not_say_of_the_key(self) -> None:
+        """Of the key, too, a rule changes what it names, be it to nothing, and no more."""
+        rules = [
+            {"path": "/a", "key": {"ignore_query": [], "sort_query": False}},
+            {"path": "/b", "key": {"headers": ["X-B"], "ignore_body": ["user"]}},
+        ]
+        policies = _policies({"key": {"headers": ["X-A"], "ignore_query": ["t"], "sort_query": True}, "rules": rules})
+        for target, expected in (
+            (b"/a", ((b"x-a",), (), False, ())),
+            (b"/b", ((b"x-b",), (b"t",), True, (("user",),))),
+            (b"/c", ((b"x-a",), (b"t",), True, ())),
+        ):
+            policy = policies.of(target)
+            made = (policy.key_headers, policy.ignore_query, policy.sort_query, policy.ignore_body)
+            self.assertEqual(made, expected, target)
+
+    def test_long_paths(self) -> None:
+        """Of a long path the beginning is looked at, and no expression has more to read."""
+        policies = _policies({"rules": [{"path_regex": "/a+"}, {"path": "/b*"}, {"path": "*c"}]})
+        for target, number in (
+            (b"/" + b"a" * LONGEST_PATH + b"!", 0),
+            (b"/b" + b"a" * 10 * LONGEST_PATH, 1),
+            (b"/" + b"%61" * LONGEST_PATH, 0),
+            (b"/" + b"d" * LONGEST_PATH + b"c", None),
+        ):
+            self.assertEqual(policies.matching(target), number, target[:5])

@@ -96,7 +96,7 @@ class LoadTests(FilesTestCase):
         path = self.write(
             "conf/a.toml",
             f"""
-            domain_mappings.api = {{upstream = "{URL}", ca_file = "ca.pem", rules = [{{path = "relative"}}]}}
+            domain_mappings.api = {{upstream = "{URL}", ca_file = "ca.pem", rules = [{{path = "*relative"}}]}}
             domain_mappings.ca_file = "{URL}"
             security.secure_key_file = "../key"
             logging.file_path = "/var/log/x"
@@ -107,7 +107,7 @@ class LoadTests(FilesTestCase):
         config = Config.from_mapping(load(os.path.relpath(path)))
         below = Path(os.path.relpath(self.directory)).absolute() / "conf"
         self.assertEqual(config.domain_mappings["api"].ca_file, str(below / "ca.pem"))
-        self.assertEqual(config.domain_mappings["api"].rules[0].path, "relative")
+        self.assertEqual(config.domain_mappings["api"].rules[0].path, "*relative")
         self.assertEqual(config.security.secure_key_file, str(below / "../key"))
         self.assertEqual(config.logging.file_path, "/var/log/x")
         self.assertEqual(config.cache.database_path, str(below / "cache.sqlite"))

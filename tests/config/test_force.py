@@ -20,7 +20,9 @@ IN_FORCE = {
     "enable_compression backup_interval_hours durability",
     "logging": "level enable_file file_path max_file_size backup_count format",
     "admin": "enabled path",
-    "domain_mappings.*": "upstream ca_file mode ttl methods override_origin share credentials forwarded retries",
+    "domain_mappings.*": "upstream ca_file mode ttl methods cache_error_responses error_ttl override_origin share "
+    "credentials rules forwarded retries",
+    "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.timeouts": "connect first_byte idle total",
     "domain_mappings.*.request_headers": "set remove",
     "domain_mappings.*.response_headers": "set remove",
@@ -65,7 +67,7 @@ class ForceTests(SynchronousTestCase):
                 "throttling": {"domain_limits": {"a": 1}},
                 "domain_mappings": {
                     "a.b": {"upstream": URL, "ttl": 5, "timeouts": {"tls": 1, "idle": 1}},
-                    "c": {"upstream": URL, "rules": [{"path": "/"}], "key": {"sort_query": True}},
+                    "c": {"upstream": URL, "rules": [{"path": "/"}], "stale_if_error": 0},
                 },
                 "callbacks": {"on_error": print},
             }
@@ -77,8 +79,7 @@ class ForceTests(SynchronousTestCase):
                 "security.keys.ann.requests_per_minute",
                 "throttling.domain_limits",
                 'domain_mappings."a.b".timeouts.tls',
-                "domain_mappings.c.rules",
-                "domain_mappings.c.key.sort_query",
+                "domain_mappings.c.stale_if_error",
                 "callbacks.on_error",
             ],
         )

@@ -350,13 +350,50 @@ class ValueTests(ProblemsTestCase):
                     [f'{where}.filters[0].name: expected the name of a filter, or "package.module:function"'],
                 ),
                 (api(filters=[{}]), [f"{where}.filters[0].name: is missing"]),
-                (api(rules=[{}]), [f"{where}.rules[0].path: is missing"]),
+                (
+                    api(rules=[{}]),
+                    [f"{where}.rules[0].path: is missing, and so is path_regex: one of them says what the rule is for"],
+                ),
+                (
+                    api(rules=[{"path": "/", "path_regex": "/"}]),
+                    [f"{where}.rules[0].path_regex: only one may be given of path, path_regex"],
+                ),
                 *(
                     (
-                        api(rules=[{"path": f"~{pattern}"}]),
-                        [f"{where}.rules[0].path: not a regular expression that can be used"],
+                        api(rules=[{"path": pattern}]),
+                        [
+                            f'{where}.rules[0].path: expected a pattern for paths such as "/models*", with "/" or "*" '
+                            "first"
+                        ],
                     )
-                    for pattern in ("(", "a{99999999999999999999}", "(" * 5000 + ")" * 5000)
+                    for pattern in ("models", "~/models", "https://api.example/models")
+                ),
+                *(
+                    (
+                        api(rules=[{"path_regex": pattern}]),
+                        [f"{where}.rules[0].path_regex: not a regular expression that can be used"],
+                    )
+                    for pattern in ("(", "a{99999999999999999999}", "(" * 5000 + ")" * 5000, "(?u)a")
+                ),
+                (
+                    api(rules=[{"path_regex": "/é"}]),
+                    [f"{where}.rules[0].path_regex: must be ASCII: paths are matched percent-encoded"],
+                ),
+                (
+                    api(key={"ignore_query": ["a*b", "**"]}),
+                    [
+                        f"{where}.key.ignore_query[{number}]: expected the name of a query parameter, or how names "
+                        'begin with "*" at the end'
+                        for number in (0, 1)
+                    ],
+                ),
+                (
+                    api(key={"ignore_body": ["a..b", ".", "a."]}),
+                    [
+                        f"{where}.key.ignore_body[{number}]: expected names with dots between them, such as "
+                        '"metadata.user"'
+                        for number in (0, 1, 2)
+                    ],
                 ),
                 (
                     api(rules=[{"path": "/", "key": {"header": []}}]),
@@ -509,7 +546,19 @@ NAMES = st.sampled_from(
         *["server", "security", "cache", "throttling", "logging", "admin", "domain_mappings", "callbacks", "origin"],
         *["host", "port", "endpoints", "keys", "key", "mappings", "trusted_proxies", "allowed_hosts", "secure_key"],
         *["default_ttl", "default_ttl_days", "error_ttl", "404", "url", "path", "enabled", "upstream", "fallback"],
-        *["rules", "timeouts", "connect", "request_headers", "set", "remove", "filters", "replay", "cors", "api"],
+        *[
+            "rules",
+            "path_regex",
+            "timeouts",
+            "connect",
+            "request_headers",
+            "set",
+            "remove",
+            "filters",
+            "replay",
+            "cors",
+            "api",
+        ],
     ]
 )
 LEAVES = st.one_of(
@@ -519,7 +568,7 @@ LEAVES = st.one_of(
     st.builds(lambda: 10**5000),
     st.floats(),
     st.text(max_size=20),
-    st.sampled_from([URL, "http://[", "7d", "10MB", "~x", "~(", "10.0.0.0/8", "1/s", KEY, "a:b"]),
+    st.sampled_from([URL, "http://[", "7d", "10MB", "~x", "(", "10.0.0.0/8", "1/s", KEY, "a:b"]),
     st.binary(max_size=5),
 )
 KEYS = st.one_of(NAMES, NAMES, st.text(max_size=10), st.integers(), st.none(), st.booleans())
