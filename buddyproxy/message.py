@@ -82,6 +82,8 @@ class Headers:
 
     def without(self, names: Collection[bytes]) -> "Headers":
         """Return these fields less those in `names`, which are given in lower case."""
+        if self._by_name.keys().isdisjoint(names):
+            return self
         return Headers(tuple(pair for pair in self.pairs if pair[0].lower() not in names))
 
     def adding(self, *pairs: tuple[bytes, bytes]) -> "Headers":
@@ -94,7 +96,8 @@ class Headers:
 
     def end_to_end(self) -> "Headers":
         """Return the fields that may be forwarded or stored: none of the connection's own (RFC 9110, 7.6.1)."""
-        return self.without(HOP_BY_HOP.union(self.members(b"connection")))
+        named = self.members(b"connection")
+        return self.without(HOP_BY_HOP.union(named) if named else HOP_BY_HOP)
 
 
 @frozen
