@@ -466,6 +466,20 @@ class ForwardingTests(WalkTests):
         for name in (b"x-private", b"keep-alive", b"te", b"forwarded", b"x-forwarded-for", b"x-forwarded-whatever"):
             self.assertFalse(seen.hasHeader(name), name)
 
+    def test_connection_takes_nothing_away(self) -> None:
+        """A caller cannot hide what decides its answer behind Connection, nor an origin what forbids its storing."""
+        self.start(answering(cache_control="no-store, max-age=60", connection="close, Cache-Control"))
+        first, second = self.ask(), self.ask()
+        self.assertEqual(self.words(first, second), ["fwd=uri-miss", "fwd=uri-miss"])
+        self.assertEqual((first["Cache-Control"], first["Connection"]), (None, None))
+        self.assertIn("detail=connection", first["Cache-Status"] or "")
+        self.start(answering(cache_control="max-age=60"))
+        self.ask()
+        for field in (("Authorization", "Bearer other"), ("Cache-Control", "no-store"), ("Range", "bytes=0-1")):
+            reply = self.ask(fields=[("Connection", field[0].lower()), field])
+            self.assertEqual((reply.status, json.loads(reply.body)["error"]["code"]), (400, "bad-request"), field)
+        self.assertEqual(len(self.origin.requests), 1)
+
     def test_forwarded_when_asked(self) -> None:
         """Where a mapping says so, the origin is told who is asking, in both spellings."""
         self.start(answering(), api={"forwarded": True})

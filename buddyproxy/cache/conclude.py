@@ -1,5 +1,7 @@
 """The second decision: what becomes of the origin's answer (RFC 9111, 3 and 4.3)."""
 
+from collections.abc import Collection
+
 from attrs import evolve, field, frozen
 
 from buddyproxy.cache.choose import conditions
@@ -20,6 +22,27 @@ _OF_THE_REQUEST = frozenset({206, 304, 412, 416, 417, 431})
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
 _NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
 
+# What says how a response may be reused, or what it is. Where Connection names one, the response comes without it, and
+# would seem to be what it is not; no origin means that (RFC 9110, 7.6.1).
+_TELLING = frozenset(
+    {
+        b"age",
+        b"cache-control",
+        b"cdn-cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"pragma",
+        b"set-cookie",
+        b"surrogate-control",
+        b"vary",
+    }
+)
+
 # How old the response was the time before: of no meaning once it is validated, even where the 304 says nothing of it.
 _OUTDATED = frozenset({b"age", b"date"})
 
@@ -37,6 +60,8 @@ class Arrival:
     response_time: float
     framed: bool = True
     """Whether the end of the content will be known from more than the connection's close (RFC 9112, 6.3)."""
+    connection: Collection[bytes] = ()
+    """What its Connection field named, in lower case: fields of these names are not in `response` any more."""
 
 
 @frozen
@@ -130,6 +155,8 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
         return "request-no-store"
     if refusal := _status_refusal(response.status, policy):
         return refusal
+    if not _TELLING.isdisjoint(arrival.connection):
+        return "connection"
     directives = cache_control(response.headers)
     if not policy.override_origin and (refusal := _origin_refusal(directives)):
         return refusal
@@ -201,7 +228,7 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     response = evolve(stored.response, headers=stored.headers.without(_OUTDATED).replacing(*brought))
     selecting = selecting_fields(arrival.request, response, policy)
     forbidden = not policy.override_origin and _origin_refusal(cache_control(response.headers))
-    if selecting is None or forbidden:
+    if selecting is None or forbidden or not _TELLING.isdisjoint(arrival.connection):
         return Refetch()
     freshened = evolve(
         stored,
