@@ -670,6 +670,44 @@ class TroubleTests(WalkTests):
         self.assertEqual(parse(connection.received).status, 400)
         self.assertEqual(self.flushLoggedErrors(), [])
 
+    def test_host(self) -> None:
+        """There is one Host, and it is one; only HTTP/1.0 knows requests without (RFC 9112, 3.2)."""
+        self.start(answering(cache_control="no-store"))
+        for version, hosts, status in (
+            ("1.1", ["proxy.example"], 200),
+            ("1.1", ["[::1]:8080"], 200),
+            ("1.1", ["under_score:"], 200),
+            ("1.1", [""], 200),
+            ("1.0", [], 200),
+            ("1.1", [], 400),
+            ("1.1", ["a", "a"], 400),
+            ("1.0", ["a", "b"], 400),
+            ("1.1", ["a, b"], 400),
+            ("1.1", ["a/b"], 400),
+            ("1.1", ["user@a"], 400),
+            ("1.1", ["a:x"], 400),
+            ("1.1", ["[::1"], 400),
+        ):
+            caller = self.proxy.connect()
+            lines = [f"GET /api/a HTTP/{version}", *(f"Host: {host}" for host in hosts)]
+            caller.send(("\r\n".join(lines) + "\r\n\r\n").encode())
+            self.proxy.endpoint.flush()
+            self.assertEqual(parse(caller.received).status, status, (version, hosts))
+
+    def test_codings_of_requests(self) -> None:
+        """Of transfer codings only chunked is understood; `identity` means nothing any more, and a length beside it."""
+        self.start(answering())
+        for coding, status in (("chunked", 200), ("Chunked", 200), ("identity", 400), ("gzip, chunked", 400)):
+            caller = self.proxy.connect()
+            head = f"POST /api/{coding[0]} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {coding}"
+            caller.send(head.encode())
+            caller.send(b"\r\n\r\n")
+            if status == 200:
+                caller.send(b"0\r\n\r\n")
+            self.proxy.endpoint.flush()
+            self.assertEqual(parse(caller.received).status, status, coding)
+            self.assertEqual(caller.transport.connected, status == 200)
+
     def test_methods_about_connections(self) -> None:
         """CONNECT and TRACE never reach an origin."""
         self.start(answering())
