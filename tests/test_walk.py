@@ -708,6 +708,16 @@ class TroubleTests(WalkTests):
             self.assertEqual(parse(caller.received).status, status, coding)
             self.assertEqual(caller.transport.connected, status == 200)
 
+    def test_line_that_does_not_end(self) -> None:
+        """A target or a field longer than is taken is refused in words, not by silence."""
+        self.start(answering())
+        for head in (b"GET /api/" + b"a" * 20_000, b"GET /api/a HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000):
+            caller = self.proxy.connect()
+            caller.send(head)
+            self.assertEqual(parse(caller.received).status, 400)
+            self.assertFalse(caller.transport.connected)
+        self.assertEqual(self.origin.asked, [])
+
     def test_methods_about_connections(self) -> None:
         """CONNECT and TRACE never reach an origin."""
         self.start(answering())

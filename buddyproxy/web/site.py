@@ -102,6 +102,10 @@ class ProxyChannel(HTTPChannel):
         taken: bool = super().headerReceived(line)
         return taken
 
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that does not end, and say so: Twisted just closes."""
+        self._respondToBadRequestAndDisconnect()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: all that was to be sent is sent by now, or never will be."""
         super().connectionLost(reason)
