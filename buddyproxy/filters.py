@@ -9,14 +9,33 @@ from typing import Final
 
 from attrs import evolve, field, frozen
 
+from buddyproxy.cache.policy import CREDENTIALS
 from buddyproxy.cache.status import CACHE_NAME
-from buddyproxy.errors import LoopDetected
-from buddyproxy.message import Headers, Request
+from buddyproxy.errors import BadRequest, LoopDetected
+from buddyproxy.message import HOP_BY_HOP, Headers, Request
 
 VIA: Final = b"1.1 " + CACHE_NAME.encode("ascii")
 
 # Several proxies in a row are legitimate; this many passes through one kind of proxy are a ring.
 MOST_PASSES: Final = 8
+
+# Whoever names one of these in Connection wants an answer as if it had not been there: another caller's, a stored one,
+# a change in spite of a condition. Nobody who is honest does so (RFC 9110, 7.6.1).
+_NEVER_THE_CONNECTIONS: Final = (
+    CREDENTIALS.union(
+        {
+            b"cache-control",
+            b"if-match",
+            b"if-modified-since",
+            b"if-none-match",
+            b"if-range",
+            b"if-unmodified-since",
+            b"pragma",
+            b"range",
+        }
+    )
+    - HOP_BY_HOP
+)
 
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 
@@ -50,10 +69,14 @@ class Outward:
     def apply(self, request: Request, authority: bytes, target: bytes) -> Request:
         """Return `request` as the origin at `authority` is to see it, asking for `target`.
 
-        Raises `LoopDetected` where it has come this way too often.
+        Raises `LoopDetected` where it has come this way too often, and `BadRequest` where its Connection would take
+        away what decides the answer.
         """
         if request.headers.members(b"via").count(VIA) >= MOST_PASSES:
             raise LoopDetected("this request has passed through buddyproxy again and again: a mapping leads back to it")
+        named = _NEVER_THE_CONNECTIONS.intersection(request.headers.members(b"connection"))
+        if any(name in request.headers for name in named):
+            raise BadRequest("Connection names a field that is not the connection's own (RFC 9110, 7.6.1)")
         headers = self._about_caller(request, request.headers.end_to_end())
         host, via = (b"Host", authority), (b"Via", VIA)
         headers = self.changes.apply(headers.without({b"host"}).adding(via))

@@ -5,7 +5,7 @@ from ipaddress import ip_network
 from attrs import evolve
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.errors import LoopDetected
+from buddyproxy.errors import BadRequest, LoopDetected
 from buddyproxy.filters import MOST_PASSES, VIA, FieldChanges, Outward
 from buddyproxy.message import Headers, Request
 from tests.support.values import fields
@@ -64,6 +64,21 @@ class OutwardTests(SynchronousTestCase):
         """What belongs to the caller's connection goes no further (RFC 9110, 7.6.1)."""
         request = _asking("Connection: x-hop, close", "X-Hop: 1", "TE: trailers", "Upgrade: h2c", "A: 1")
         self.assertEqual(_sent(Outward(), request), fields("Host: origin.example", "A: 1", "Via: 1.1 buddyproxy"))
+
+    def test_fields_that_are_not_the_connections(self) -> None:
+        """Connection takes nothing away that decides the answer: a request where it would is refused."""
+        for name in ("Authorization", "COOKIE", "x-api-key", "Cache-Control", "Pragma", "Range", "If-Match"):
+            with self.assertRaises(BadRequest, msg=name):
+                _sent(Outward(), _asking(f"Connection: close, {name.lower()}", f"{name}: 1"))
+            with self.assertRaises(BadRequest, msg=name):
+                _sent(Outward(), _asking("Connection: close", f"connection: a,{name}", f"{name}: 1"))
+            self.assertEqual(
+                _sent(Outward(), _asking(f"Connection: {name}")),
+                fields("Host: origin.example", "Via: 1.1 buddyproxy"),
+                name,
+            )
+        request = _asking("Connection: Proxy-Authorization", "Proxy-Authorization: 1")
+        self.assertEqual(_sent(Outward(), request), fields("Host: origin.example", "Via: 1.1 buddyproxy"))
 
     def test_via_is_appended(self) -> None:
         """Whom the request passed before stays known, in order (RFC 9110, 7.6.3)."""

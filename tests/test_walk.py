@@ -504,6 +504,20 @@ class ForwardingTests(WalkTests):
         for name in (b"x-private", b"keep-alive", b"te", b"forwarded", b"x-forwarded-for", b"x-forwarded-whatever"):
             self.assertFalse(seen.hasHeader(name), name)
 
+    def test_connection_takes_nothing_away(self) -> None:
+        """A caller cannot hide what decides its answer behind Connection, nor an origin what forbids its storing."""
+        self.start(answering(cache_control="no-store, max-age=60", connection="close, Cache-Control"))
+        first, second = self.ask(), self.ask()
+        self.assertEqual(self.words(first, second), ["fwd=uri-miss", "fwd=uri-miss"])
+        self.assertEqual((first["Cache-Control"], first["Connection"]), (None, None))
+        self.assertIn("detail=connection", first["Cache-Status"] or "")
+        self.start(answering(cache_control="max-age=60"))
+        self.ask()
+        for field in (("Authorization", "Bearer other"), ("Cache-Control", "no-store"), ("Range", "bytes=0-1")):
+            reply = self.ask(fields=[("Connection", field[0].lower()), field])
+            self.assertEqual((reply.status, json.loads(reply.body)["error"]["code"]), (400, "bad-request"), field)
+        self.assertEqual(len(self.origin.requests), 1)
+
     def test_forwarded_when_asked(self) -> None:
         """Where a mapping says so, the origin is told who is asking, in both spellings."""
         self.start(answering(), api={"forwarded": True})
@@ -693,6 +707,54 @@ class TroubleTests(WalkTests):
         connection.send(b"POST /api/a HTTP/1.1\r\nHost: x\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n")
         self.assertEqual(parse(connection.received).status, 400)
         self.assertEqual(self.flushLoggedErrors(), [])
+
+    def test_host(self) -> None:
+        """There is one Host, and it is one; only HTTP/1.0 knows requests without (RFC 9112, 3.2)."""
+        self.start(answering(cache_control="no-store"))
+        for version, hosts, status in (
+            ("1.1", ["proxy.example"], 200),
+            ("1.1", ["[::1]:8080"], 200),
+            ("1.1", ["under_score:"], 200),
+            ("1.1", [""], 200),
+            ("1.0", [], 200),
+            ("1.1", [], 400),
+            ("1.1", ["a", "a"], 400),
+            ("1.0", ["a", "b"], 400),
+            ("1.1", ["a, b"], 400),
+            ("1.1", ["a/b"], 400),
+            ("1.1", ["user@a"], 400),
+            ("1.1", ["a:x"], 400),
+            ("1.1", ["[::1"], 400),
+        ):
+            caller = self.proxy.connect()
+            lines = [f"GET /api/a HTTP/{version}", *(f"Host: {host}" for host in hosts)]
+            caller.send(("\r\n".join(lines) + "\r\n\r\n").encode())
+            self.proxy.endpoint.flush()
+            self.assertEqual(parse(caller.received).status, status, (version, hosts))
+
+    def test_codings_of_requests(self) -> None:
+        """Of transfer codings only chunked is understood; `identity` means nothing any more, and a length beside it."""
+        self.start(answering())
+        for coding, status in (("chunked", 200), ("Chunked", 200), ("identity", 400), ("gzip, chunked", 400)):
+            caller = self.proxy.connect()
+            head = f"POST /api/{coding[0]} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: {coding}"
+            caller.send(head.encode())
+            caller.send(b"\r\n\r\n")
+            if status == 200:
+                caller.send(b"0\r\n\r\n")
+            self.proxy.endpoint.flush()
+            self.assertEqual(parse(caller.received).status, status, coding)
+            self.assertEqual(caller.transport.connected, status == 200)
+
+    def test_line_that_does_not_end(self) -> None:
+        """A target or a field longer than is taken is refused in words, not by silence."""
+        self.start(answering())
+        for head in (b"GET /api/" + b"a" * 20_000, b"GET /api/a HTTP/1.1\r\nHost: x\r\nA: " + b"a" * 20_000):
+            caller = self.proxy.connect()
+            caller.send(head)
+            self.assertEqual(parse(caller.received).status, 400)
+            self.assertFalse(caller.transport.connected)
+        self.assertEqual(self.origin.asked, [])
 
     def test_methods_about_connections(self) -> None:
         """CONNECT and TRACE never reach an origin."""

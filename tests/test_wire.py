@@ -69,6 +69,24 @@ class InterimTests(WireTestCase):
         self.assertRegex(head, rb"^HTTP/1.1 200 OK\r\n(?s:.)*buddyproxy; hit")
         self.assertNotIn(b"Link", head)
 
+    async def test_before_a_confirmation(self) -> None:
+        """What comes before a 304 comes before the stored response it confirms, and leaves nothing in it."""
+
+        async def script(talk: Talk) -> None:
+            await talk.request()
+            talk.send(b'HTTP/1.1 200 OK\r\nCache-Control: no-cache\r\nETag: "a"\r\nContent-Length: 2\r\n\r\nhi')
+            self.assertIn(b'If-None-Match: "a"\r\n', await talk.request())
+            talk.send(HINTS + b'HTTP/1.1 304 Not Modified\r\nETag: "a"\r\n\r\n')
+
+        caller = await self.caller(script)
+        caller.send(spell("GET", "/api/a"))
+        await caller.until(b"\r\n\r\nhi")
+        caller.send(spell("GET", "/api/a"))
+        self.assertEqual(await caller.until(b"\r\n\r\n"), HINTS)
+        head = await caller.until(b"\r\n\r\nhi")
+        self.assertRegex(head, rb"^HTTP/1.1 200 OK\r\n(?s:.)*fwd=stale; fwd-status=304")
+        self.assertNotIn(b"Link", head)
+
     async def test_old_caller(self) -> None:
         """A caller that speaks HTTP/1.0 knows of none, and gets none."""
         caller = await self.caller(HINTS + OK)

@@ -1,6 +1,6 @@
 """The second decision: what becomes of the origin's answer (RFC 9111, 3 and 4.3)."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, field, frozen
@@ -34,6 +34,25 @@ _UNDERSTOOD = frozenset(
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
 _NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
 
+# What says how a response may be reused, or what it is. Where Connection names one, the response comes without it, and
+# would seem to be what it is not; no origin means that (RFC 9110, 7.6.1).
+_TELLING = frozenset(
+    {
+        b"age",
+        b"cache-control",
+        b"content-encoding",
+        b"content-range",
+        b"content-type",
+        b"date",
+        b"etag",
+        b"expires",
+        b"last-modified",
+        b"pragma",
+        b"set-cookie",
+        b"vary",
+    }
+)
+
 # How old the response was the time before: of no meaning once it is validated, even where the 304 says nothing of it.
 _OUTDATED = frozenset({b"age", b"date"})
 
@@ -51,6 +70,8 @@ class Arrival:
     response_time: float
     framed: bool = True
     """Whether the end of the content will be known from more than the connection's close (RFC 9112, 6.3)."""
+    connection: Collection[bytes] = ()
+    """What its Connection field named, in lower case: fields of these names are not in `response` any more."""
 
 
 @frozen
@@ -225,6 +246,8 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
         return "request-no-store"
     if refusal := _status_refusal(request, response, policy):
         return refusal
+    if _hides(arrival, policy):
+        return "connection"
     directives = response_cache_control(response.headers, policy.targeted)
     if not policy.override_origin and (refusal := _origin_refusal(directives, response.status)):
         return refusal
@@ -239,6 +262,11 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
     if length is not None and length < policy.min_size:
         return "too-small"
     return _freshness_refusal(arrival, directives, policy)
+
+
+def _hides(arrival: Arrival, policy: Policy) -> bool:
+    """Return whether Connection took a field away without which nobody knows what may be done with the response."""
+    return bool(arrival.connection) and not _TELLING.union(policy.targeted).isdisjoint(arrival.connection)
 
 
 def _status_refusal(request: Request, response: Response, policy: Policy) -> str | None:
@@ -327,7 +355,7 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     selecting = selecting_fields(arrival.request, response, policy)
     directives = response_cache_control(response.headers, policy.targeted)
     forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
-    if selecting is None or forbidden:
+    if selecting is None or forbidden or _hides(arrival, policy):
         return Refetch()
     freshened = evolve(
         stored,

@@ -195,6 +195,7 @@ class Exchange:
             request_time=sent,
             response_time=now,
             framed=_framed(response),
+            connection=response.headers.members(b"connection"),
         )
 
     async def _conclude(

@@ -3,6 +3,7 @@
 The walk of a request (gate, routing, filters, exchange, delivery) in the order it is walked, and nothing else.
 """
 
+import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -14,7 +15,7 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
-from buddyproxy.errors import ProxyError
+from buddyproxy.errors import BadRequest, ProxyError
 from buddyproxy.exchange import Answer, Clock, Exchange, Failed
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import Admitted, Gate
@@ -24,6 +25,9 @@ from buddyproxy.routing import Route, RoutingTable
 from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, deliver_json, status_of
 
 _log = Logger(namespace="buddyproxy")
+
+# RFC 9110, 7.2; a name in any of the ways a URI may have one (RFC 3986, 3.2.2), or none.
+_HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.]+\])(?::[0-9]*)?\Z")
 
 
 @frozen
@@ -149,8 +153,11 @@ class Proxied(Resource):
 
 
 def received(wire: ServerRequest) -> Request:
-    """Return the value of a request that twisted.web received."""
+    """Return the value of a request that twisted.web received. Raises `BadRequest` where its Host is not one host."""
     fields = tuple((name, value) for name, values in wire.requestHeaders.getAllRawHeaders() for value in values)
+    hosts = wire.requestHeaders.getRawHeaders(b"host", ())
+    if len(hosts) > 1 or not all(map(_HOST.match, hosts)) or (not hosts and wire.clientproto != b"HTTP/1.0"):
+        raise BadRequest("there must be one Host field, and it must name a host (RFC 9112, 3.2)")
     return Request(
         method=wire.method,
         target=wire.uri,

@@ -94,13 +94,17 @@ class ProxyChannel(HTTPChannel):
         self.site.opened(self)
 
     def headerReceived(self, line: bytes) -> bool:
-        """Take a header line, unless it is a length that no content has and that Python would not convert."""
+        """Take a header line, unless it frames the content in a way that others could read in another."""
         name, _, value = line.partition(b":")
-        if name.strip().lower() == b"content-length" and len(value.strip()) > 18:
+        if _is_doubtful(name.lower(), value.strip(b" \t")):
             self._respondToBadRequestAndDisconnect()
             return False
         taken: bool = super().headerReceived(line)
         return taken
+
+    def lineLengthExceeded(self, line: bytes) -> None:
+        """Refuse a line that does not end, and say so: Twisted just closes."""
+        self._respondToBadRequestAndDisconnect()
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: all that was to be sent is sent by now, or never will be."""
@@ -183,6 +187,20 @@ class ProxySite(Site):
             waiting, self._waiting = self._waiting, []
             for deferred in waiting:
                 deferred.callback(None)
+
+
+def _is_doubtful(name: bytes, value: bytes) -> bool:
+    """Return whether a field is a length too long to convert, or a coding that means nothing any more (identity).
+
+    Twisted refuses all other framing that is in doubt (RFC 9112, 6).
+    """
+    match name:
+        case b"content-length":
+            return len(value) > 18
+        case b"transfer-encoding":
+            return value.lower() != b"chunked"
+        case _:
+            return False
 
 
 def _close_after(request: ProxyRequest) -> None:

@@ -271,6 +271,17 @@ class StoringTests(SynchronousTestCase):
             arrival = evolve(_arrival(get(), answer(MINUTE)), framed=False)
             self.assertEqual(conclude(arrival, None, policy), Relay("unframed"))
 
+    def test_what_the_connection_takes_away(self) -> None:
+        """A response whose Connection names what tells how it may be reused is not what it seems (RFC 9110, 7.6.1)."""
+        for policy in (RFC9111, BUDDY, OVERRIDING):
+            for name in (b"cache-control", b"expires", b"age", b"vary", b"date", b"set-cookie", b"content-encoding"):
+                arrival = evolve(_arrival(get(), answer(MINUTE, TAG)), connection=[b"close", name])
+                self.assertEqual(conclude(arrival, None, policy), Relay("connection"), name)
+                validation = evolve(arrival, response=answer(MINUTE, TAG, status=304))
+                self.assertEqual(conclude(validation, kept(TAG, MINUTE), policy), Refetch(), name)
+            arrival = evolve(_arrival(get(), answer(MINUTE)), connection=[b"close", b"keep-alive", b"x-private"])
+            self.assertIsInstance(conclude(arrival, None, policy), Store)
+
     def test_first_reason_counts(self) -> None:
         """Where several things forbid it, the reason is always the same one."""
         part = answer("Cache-Control: private, no-store", "Content-Length: 999999999999", "Vary: *", status=206)
