@@ -30,7 +30,7 @@ def answered(request: Request, stored: StoredResponse) -> tuple[Response, bytes]
     if request.headers.names.isdisjoint(_ASKED_WITH) or stored.response.status not in (200, 206):
         return stored.response, stored.body
     if _not_modified(request, stored):
-        return Response(304, _unchanged(stored.headers)), b""
+        return Response(304, _unchanged(stored.headers), b"Not Modified"), b""
     spans = asked_ranges(request, stored)
     if spans is None:
         return stored.response, stored.body
@@ -79,7 +79,8 @@ def _ranges(stored: StoredResponse, spans: tuple[Span, ...]) -> tuple[Response, 
     headers = stored.headers
     if not spans:
         kept = Headers(tuple(pair for pair in headers if pair[0].lower() in _OF_REFUSAL))
-        return Response(416, kept.adding((b"Content-Range", b"bytes */%d" % part.total))), b""
+        kept = kept.adding((b"Content-Range", b"bytes */%d" % part.total))
+        return Response(416, kept, b"Range Not Satisfiable"), b""
     pieces = [stored.body[span.first - part.span.first : span.last - part.span.first + 1] for span in spans]
     ranges = [b"bytes %d-%d/%d" % (span.first, span.last, part.total) for span in spans]
     if len(spans) == 1:
@@ -88,7 +89,7 @@ def _ranges(stored: StoredResponse, spans: tuple[Span, ...]) -> tuple[Response, 
         boundary, body = _multipart(headers.get(b"content-type"), ranges, pieces, stored.body)
         fields = headers.replacing((b"Content-Type", b"multipart/byteranges; boundary=" + boundary))
         fields = fields.without({b"content-range"})
-    return Response(206, fields.replacing((b"Content-Length", b"%d" % len(body)))), body
+    return Response(206, fields.replacing((b"Content-Length", b"%d" % len(body))), b"Partial Content"), body
 
 
 def _multipart(

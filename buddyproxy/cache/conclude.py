@@ -122,10 +122,8 @@ def conclude(arrival: Arrival, question: Question, policy: Policy) -> Conclusion
             return stale
     if arrival.request.method == b"HEAD" and question.stored is not None and status == 200:
         return _freshen_by_head(arrival, question.stored, policy)
-    refusal = _refusal(arrival, policy)
-    if refusal:
-        return Relay(refusal, _superseded(question, status))
-    return _store(arrival, question.stored, policy)
+    stored = _store(arrival, question.stored, policy)
+    return Relay(stored.reason, _superseded(question, status)) if isinstance(stored, Relay) else stored
 
 
 def invalidated(arrival: Arrival, policy: Policy) -> tuple[bytes, ...]:
@@ -191,45 +189,52 @@ def _origin(uri: bytes) -> tuple[bytes, bytes]:
 
 
 def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Store | Relay:
+    directives = response_cache_control(arrival.response.headers, policy.targeted)
+    refusal = _refusal(arrival, directives, policy)
+    if refusal is not None:
+        return Relay(refusal)
     selecting = selecting_fields(arrival.request, arrival.response, policy)
     if selecting is None:
         return Relay("vary-star")
+    lifetime = freshness_lifetime(arrival.response, policy, arrival.response_time)
+    age = initial_age(arrival.response.headers, arrival.request_time, arrival.response_time)
+    refusal = _freshness_refusal(arrival, directives, lifetime, age, policy)
+    if refusal is not None:
+        return Relay(refusal)
+    expires = arrival.response_time + (lifetime or 0.0) - age
     draft = StoredResponse(
         key=arrival.key,
         selecting=selecting,
         mapping=policy.mapping,
         method=arrival.request.method,
         uri=arrival.uri,
-        response=evolve(arrival.response, headers=_storable_fields(arrival.response.headers, policy)),
+        response=_with_fields(arrival.response, _storable_fields(arrival.response.headers, directives, policy)),
         body=b"",
         request_time=arrival.request_time,
         response_time=arrival.response_time,
-        expires=0.0,
-        remove_after=0.0,
+        expires=expires,
+        remove_after=expires + KEEP_STALE,
     )
-    draft = _timed(draft, policy)
-    if not draft.partial:
-        return Store(draft)
-    # RFC 9111, 3.4: only parts with one strong validator belong together.
+    return _store_part(arrival.request, draft, held) if draft.partial else Store(draft)
+
+
+def _store_part(request: Request, draft: StoredResponse, held: StoredResponse | None) -> Store | Relay:
+    """Return how to store a part: with what is held of the same content, if it goes with that (RFC 9111, 3.4)."""
     same = held is not None and held.partial and strong_etag(draft) and strong_etag(held) == strong_etag(draft)
     onto = held if same else None
-    if onto is None and b"if-range" in arrival.request.headers:
+    if onto is None and b"if-range" in request.headers:
         # RFC 9110, 15.3.7: such a part comes without the fields that the caller has already.
         return Relay("partial")
     return Store(draft, onto)
 
 
-def _timed(stored: StoredResponse, policy: Policy) -> StoredResponse:
-    """Return `stored` with the times that follow from its fields."""
-    lifetime = freshness_lifetime(stored.response, policy, stored.response_time) or 0.0
-    expires = stored.response_time + lifetime - stored.initial_age
-    return evolve(stored, expires=expires, remove_after=expires + KEEP_STALE)
+def _with_fields(response: Response, headers: Headers) -> Response:
+    return response if headers is response.headers else evolve(response, headers=headers)
 
 
-def _storable_fields(headers: Headers, policy: Policy) -> Headers:
+def _storable_fields(headers: Headers, directives: CacheControl, policy: Policy) -> Headers:
     """Return the fields to be stored: those that are for the whole resource and all who ask (RFC 9111, 3.1)."""
     fields = headers.end_to_end()
-    directives = response_cache_control(headers, policy.targeted)
     # RFC 9111, 5.2.2.4 and 5.2.2.7: some are not to be reused unasked, some not at all.
     kept_out = directives.limited_to(b"no-cache") | directives.limited_to(b"private")
     if not policy.keep_set_cookie:
@@ -237,7 +242,7 @@ def _storable_fields(headers: Headers, policy: Policy) -> Headers:
     return fields.without(kept_out) if kept_out else fields
 
 
-def _refusal(arrival: Arrival, policy: Policy) -> str | None:
+def _refusal(arrival: Arrival, directives: CacheControl, policy: Policy) -> str | None:
     """Return why the response may not be stored, None where it may (RFC 9111, 3)."""
     request, response = arrival.request, arrival.response
     if request.method not in policy.methods:
@@ -248,7 +253,6 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
         return refusal
     if _hides(arrival, policy):
         return "connection"
-    directives = response_cache_control(response.headers, policy.targeted)
     if not policy.override_origin and (refusal := _origin_refusal(directives, response.status)):
         return refusal
     if policy.shared and b"authorization" in request.headers and not _allows_sharing(directives):
@@ -261,7 +265,7 @@ def _refusal(arrival: Arrival, policy: Policy) -> str | None:
         return "too-large"
     if length is not None and length < policy.min_size:
         return "too-small"
-    return _freshness_refusal(arrival, directives, policy)
+    return None
 
 
 def _hides(arrival: Arrival, policy: Policy) -> bool:
@@ -295,18 +299,17 @@ def _allows_sharing(directives: CacheControl) -> bool:
     return any(directives.permits(name) for name in (b"public", b"s-maxage", b"must-revalidate"))
 
 
-def _freshness_refusal(arrival: Arrival, directives: CacheControl, policy: Policy) -> str | None:
+def _freshness_refusal(
+    arrival: Arrival, directives: CacheControl, lifetime: float | None, age: float, policy: Policy
+) -> str | None:
     """Return why storing it would be of no use: it could neither be reused nor validated."""
-    response = arrival.response
+    headers = arrival.response.headers
     # Only a GET can be validated.
-    named = (response.headers.get(name) for name in (b"etag", b"last-modified"))
-    validator = arrival.request.method == b"GET" and any(named)
-    lifetime = freshness_lifetime(response, policy, arrival.response_time)
+    validator = arrival.request.method == b"GET" and bool(headers.get(b"etag") or headers.get(b"last-modified"))
     if lifetime is None:
         # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
         # lifetime that is not None amounts to.
-        return None if validator and heuristically_cacheable(response, directives) else "no-freshness"
-    age = initial_age(response.headers, arrival.request_time, arrival.response_time)
+        return None if validator and heuristically_cacheable(arrival.response, directives) else "no-freshness"
     stale = age >= lifetime or (directives.applies(b"no-cache") and not policy.override_origin)
     return "stale" if stale and not validator else None
 
@@ -351,17 +354,23 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     """Return `stored` with the fields that `arrival` brought in place of its own (3.2), if they let us keep it."""
     brought = arrival.response.headers.without(_NOT_UPDATED)
     fields = stored.headers.without(_OUTDATED).replacing(*brought)
-    response = evolve(stored.response, headers=_storable_fields(fields, policy))
+    directives = response_cache_control(fields, policy.targeted)
+    response = evolve(stored.response, headers=_storable_fields(fields, directives, policy))
     selecting = selecting_fields(arrival.request, response, policy)
-    directives = response_cache_control(response.headers, policy.targeted)
     forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
     if selecting is None or forbidden or _hides(arrival, policy):
         return Refetch()
-    freshened = evolve(
-        stored,
-        selecting=selecting,
-        response=response,
-        request_time=arrival.request_time,
-        response_time=arrival.response_time,
+    lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
+    age = initial_age(response.headers, arrival.request_time, arrival.response_time)
+    expires = arrival.response_time + lifetime - age
+    return Freshen(
+        evolve(
+            stored,
+            selecting=selecting,
+            response=response,
+            request_time=arrival.request_time,
+            response_time=arrival.response_time,
+            expires=expires,
+            remove_after=expires + KEEP_STALE,
+        )
     )
-    return Freshen(_timed(freshened, policy))

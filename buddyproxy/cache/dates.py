@@ -1,12 +1,13 @@
 """HTTP dates (RFC 9110, 5.6.7), read strictly, but without regard to upper and lower case (RFC 9111, 4.2)."""
 
 import re
-from calendar import timegm
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from email.utils import formatdate
 from typing import Final
 
-_MONTHS: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
+_MONTH_NAMES: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
+_MONTHS: Final = {name: number for number, name in enumerate(_MONTH_NAMES, 1)}
+_EPOCH: Final = date(1970, 1, 1).toordinal()
 _TIME: Final = rb"(?P<hour>\d\d):(?P<minute>\d\d):(?P<second>\d\d)"
 _MONTH: Final = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 
@@ -39,16 +40,18 @@ def format_date(seconds: float) -> bytes:
 
 
 def _seconds(match: re.Match[bytes], now: float) -> float | None:
-    year, month = int(match["year"]), _MONTHS.index(match["month"]) + 1
-    day, hour, minute, second = (int(match[part]) for part in ("day", "hour", "minute", "second"))
+    day, month, year = int(match["day"]), _MONTHS[match["month"]], int(match["year"])
+    hour, minute, second = int(match["hour"]), int(match["minute"]), int(match["second"])
     if len(match["year"]) == 2:
         today = datetime.fromtimestamp(now, UTC).timetuple()
         year += today.tm_year - today.tm_year % 100
         if (year - 50, month, day, hour, minute, second) > today[:6]:
             year -= 100
+    # A leap second is written :60, and is the next one here.
+    if hour > 23 or minute > 59 or second > 60:
+        return None
     try:
-        # A leap second is written :60; timegm carries it over.
-        datetime(year, month, day, hour, minute, 59 if second == 60 else second, tzinfo=UTC)
+        days = date(year, month, day).toordinal() - _EPOCH
     except ValueError:
         return None
-    return timegm((year, month, day, hour, minute, second))
+    return days * 86400 + hour * 3600 + minute * 60 + second
