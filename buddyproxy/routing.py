@@ -85,6 +85,12 @@ class RoutingTable:
         origin_form = base.path + rest
         return Route(name, base, origin_form if origin_form.startswith(b"/") else b"/" + origin_form)
 
+    def leading_to(self, uri: bytes) -> list[Route]:
+        """Return a route by every mapping that leads to the absolute URI `uri`."""
+        root, path = _split_root(uri)
+        target = path if path.startswith(b"/") else b"/" + path
+        return [Route(name, base, target) for name, base in self._around(root, path)]
+
     def localise(self, reference: bytes, route: Route, prefix: bytes = b"") -> bytes:
         """Return the URI reference an origin sent (`Location`), leading through the proxy where a mapping leads there.
 
@@ -100,9 +106,7 @@ class RoutingTable:
         root, path = _split_root(absolute)
         if root is None:
             return reference
-        candidates = [
-            (name, base) for name, base in self.bases.items() if base.origin.root == root and _below(base.path, path)
-        ]
+        candidates = self._around(root, path)
         if not candidates:
             return absolute
         # The mapping the request came by comes first; then the one that says most about the path.
@@ -113,6 +117,12 @@ class RoutingTable:
             # Would name a host (RFC 3986, 4.2).
             return b"/." + local
         return local if local.startswith(b"/") else b"/" + local
+
+    def _around(self, root: bytes | None, path: bytes) -> list[tuple[str, Base]]:
+        """Return the mappings that lead to the origin with `root`, to `path` or above it."""
+        return [
+            (name, base) for name, base in self.bases.items() if base.origin.root == root and _below(base.path, path)
+        ]
 
 
 def _split(target: bytes) -> tuple[bytes, bytes]:

@@ -20,6 +20,7 @@ from buddyproxy.metrics import counted
 from buddyproxy.service import ProxyService
 from buddyproxy.service.assembly import Reactor, clear_storage
 from buddyproxy.service.checks import check
+from buddyproxy.service.explaining import explain
 
 
 class Options(usage.Options):
@@ -46,6 +47,7 @@ address to give to a program. Answers are kept across restarts."""
         self._options: dict[str, str] = {}
         self._problems: list[Problem] = []
         self._clear_cache = self._check_config = False
+        self._url: str | None = None
 
     def opt_port(self, endpoint: str) -> None:
         """Listen here: a Twisted endpoint string, or a port number alone. May be given several times. Without
@@ -95,6 +97,11 @@ address to give to a program. Answers are kept across restarts."""
         """Say all that is wrong with the configuration and exit, with status 1 if anything is."""
         self._check_config = True
 
+    def opt_check_url(self, url: str) -> None:
+        """Say which mapping and which of its rules URL meets and what holds there, and exit. URL is an address of this
+        proxy or of an API, or a path such as /openai/models."""
+        self._url = url
+
     def opt_version(self) -> NoReturn:
         """Say the version and exit."""
         _say(f"buddyproxy {__version__}")
@@ -124,6 +131,9 @@ address to give to a program. Answers are kept across restarts."""
             _fail([str(self._attributed(problem)) for problem in problems])
         if self._check_config:
             self._report()
+        if self._url is not None:
+            self._explain(self._url)
+        if self._check_config or self._url is not None:
             raise SystemExit(0)
         if self._clear_cache:
             self._clear()
@@ -168,6 +178,14 @@ address to give to a program. Answers are kept across restarts."""
             _say(f"  {name}: {mapping.upstream}")
         for path in not_in_force(self.config):
             _say(f"note: {path} is read and checked, but without effect in this version")
+
+    def _explain(self, url: str) -> None:
+        try:
+            lines = explain(self.config, url)
+        except ValueError as error:
+            _fail([str(Problem("--check-url", str(error)))])
+        for line in lines:
+            _say(line)
 
     def _clear(self) -> None:
         path = self.config.cache.database_path or ":memory:"

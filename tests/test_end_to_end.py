@@ -444,6 +444,7 @@ class CommandLineTests(ProcessTestCase):
             "allow-open",
             "clear-cache",
             "check-config",
+            "check-url",
         )
         for option in options:
             self.assertRegex(said, rf"--{option}[ =]\S* *\S", option)
@@ -504,6 +505,23 @@ class CommandLineTests(ProcessTestCase):
         self.assertRegex(said, r"the configuration is good: 2 mappings, .*buddyproxy\.toml\n")
         self.assertIn("  one: https://one.example/v1\n", said)
         self.assertIn("note: throttling.max_wait is read and checked, but without effect", said)
+        self.assertFalse(self.cache.exists())
+
+    async def test_check_url(self) -> None:
+        """`--check-url` says which rule a URL meets and what holds there; one that leads nowhere is a mistake."""
+        (self.directory / "buddyproxy.toml").write_text(
+            "[domain_mappings.one]\nupstream = 'https://one.example/v1'\n"
+            "rules = [{ path = '/live/*', methods = [] }, { path = '/models*', ttl = '1h' }]\n"
+        )
+        said = await self.said("--check-url", "http://127.0.0.1:8080/one/models?x=1")
+        self.assertTrue(said.startswith("mapping: one\norigin: https://one.example/v1/models?x=1\n"), said)
+        self.assertIn('rule: rules[1], path = "/models*"\n', said)
+        self.assertIn("lifetime: as the origin says; where it does not, 1h\n", said)
+        said = await self.said("--check-config", "--check-url", "/one/live/a")
+        self.assertIn("the configuration is good", said)
+        self.assertIn("methods: none", said)
+        said = await self.said("--check-url", "/two/models", status=1)
+        self.assertIn("buddyproxy: --check-url: no mapping has", said)
         self.assertFalse(self.cache.exists())
 
     async def test_clear_cache(self) -> None:

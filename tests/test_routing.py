@@ -162,6 +162,33 @@ class RouteTests(SynchronousTestCase):
                 self.assertFalse(target.startswith(b"/openai/"))
 
 
+class LeadingToTests(SynchronousTestCase):
+    """From an origin's address to the mappings that lead there."""
+
+    def test_table(self) -> None:
+        """Every mapping whose origin and base an absolute URI has is found, with the target it would ask for."""
+        table = RoutingTable.build(
+            {
+                "root": DomainMapping(upstream="https://a.example"),
+                "base": DomainMapping(upstream="https://a.example/v1/"),
+                "port": DomainMapping(upstream="https://a.example:8443/v1"),
+            }
+        )
+        for uri, names, target in (
+            (b"https://a.example/v1/x?y", ["root", "base"], b"/v1/x?y"),
+            (b"https://A.EXAMPLE:443/v1", ["root", "base"], b"/v1"),
+            (b"https://a.example/v1x", ["root"], b"/v1x"),
+            (b"https://a.example", ["root"], b"/"),
+            (b"https://a.example?y", ["root"], b"/?y"),
+            (b"https://a.example:8443/v1/x", ["port"], b"/v1/x"),
+            (b"https://a.example:8443/x", [], b""),
+            (b"http://a.example/v1", [], b""),
+            (b"/v1", [], b""),
+        ):
+            expected = [Route(name, table.bases[name], target) for name in names]
+            self.assertEqual(table.leading_to(uri), expected, uri)
+
+
 class LocaliseTests(SynchronousTestCase):
     """What an origin says of its own addresses."""
 

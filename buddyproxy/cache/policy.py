@@ -55,6 +55,8 @@ ERROR_LIFETIME: Final = 60.0
 BUDDY_TTL: Final = 7 * 86400.0
 """Freshness lifetime in buddy mode, in seconds, where neither the origin nor the configuration names one."""
 
+_CACHING: Final = tuple(field.name for field in fields(Caching))
+"""The settings that a rule may have in place of its mapping's."""
 
 MemberPath = tuple[str, ...]
 """The names that lead to a member of a JSON text from the top; `*` for every member of an object or of a list."""
@@ -189,6 +191,3 @@ def _under(rule: Rule, mapping: DomainMapping) -> DomainMapping:
     said = {name: value for name in _CACHING if (value := getattr(rule, name)) is not None}
     key = {name: value for name, value in asdict(rule.key).items() if value is not None}
     return evolve(mapping, **{**said, "key": evolve(mapping.key, **key)})
-
-
-_CACHING: Final = tuple(field.name for field in fields(Caching))

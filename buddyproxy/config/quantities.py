@@ -47,6 +47,16 @@ def parse_duration(value: object) -> float:
     return float(seconds)
 
 
+def format_duration(seconds: float) -> str:
+    """Return `seconds`, to the millisecond, as `parse_duration` reads it: `"1h30m"`."""
+    left = round(seconds * 1000)
+    text = ""
+    for unit in ("d", "h", "m", "s", "ms"):
+        count, left = divmod(left, round(_SECONDS[unit] * 1000))
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
+
+
 def parse_size(value: object) -> int:
     """Return the bytes that `value`, a number of bytes or a text with a unit, stands for.
 

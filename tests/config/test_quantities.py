@@ -1,8 +1,11 @@
 """Tests of `buddyproxy.config.quantities`."""
 
+from hypothesis import given
+from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.config import parse_duration, parse_size
+from buddyproxy.config import format_duration, parse_duration, parse_size
+from tests.support.values import properties
 
 NOT_NUMBERS: list[object] = [None, True, False, [], {}, (1,), b"10", object(), float("nan"), float("inf"), -1, -0.5]
 
@@ -56,6 +59,29 @@ class DurationTests(SynchronousTestCase):
         for value in [*NOT_NUMBERS, *texts, 10**400, "9" * 400, "100000w", "1w" + " " * 400 + "x"]:
             with self.subTest(value=value):
                 self.assertIn('"1h30m"', str(self.assertRaises(ValueError, parse_duration, value)))
+
+
+class FormatTests(SynchronousTestCase):
+    """`format_duration` returns what people would have written."""
+
+    def test_table(self) -> None:
+        """Units from the longest to the shortest, those that are 0 left out."""
+        for seconds, text in (
+            (0, "0s"),
+            (0.0004, "0s"),
+            (0.5, "500ms"),
+            (90, "1m30s"),
+            (5400.0, "1h30m"),
+            (604800, "7d"),
+            (86400 + 3600 + 60 + 1.001, "1d1h1m1s1ms"),
+        ):
+            self.assertEqual(format_duration(seconds), text)
+
+    @properties
+    @given(st.integers(0, 2**31 * 1000))
+    def test_read_again(self, milliseconds: int) -> None:
+        """What it writes is read as what it was."""
+        self.assertAlmostEqual(parse_duration(format_duration(milliseconds / 1000)), milliseconds / 1000, places=3)
 
 
 class SizeTests(SynchronousTestCase):
