@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from secrets import token_bytes
@@ -18,13 +19,19 @@ from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.backup import copy, is_lost, remove_backups, restore
+from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import Damaged, translated
 
 MAGIC = b"SQLite format 3\0"
 SECRET_LENGTH = 32
 
-_log = Logger()
+# As bytes: what a damaged file has for a name may be no text.
+_PARTS = """
+    SELECT CAST(part.type AS BLOB), CAST(part.name AS BLOB), CAST(ifnull(field.name, '') AS BLOB)
+    FROM sqlite_schema part LEFT JOIN pragma_table_info(part.name) field
+"""
 
+_log = Logger()
 
 Inode = tuple[int, int]
 """What tells a file from another of the same name."""
@@ -39,8 +46,7 @@ class Prepared:
 
     secret: bytes = field(repr=False)
     inode: Inode
-    entries: int
-    size: int
+    totals: Totals
 
 
 def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
@@ -191,19 +197,28 @@ def _keep(path: Path, version: int) -> None:
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: bytes | None) -> Prepared:
-    """Read what belongs to the store as a whole."""
-    try:
-        kept = _secret(connection, secret)
-        entries, size = connection.execute("SELECT total(entries), total(bytes) FROM totals").fetchone()
-        connection.execute("SELECT id FROM cache_entries LIMIT 0").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            # A table is missing, though the schema is up to date by its number.
-            raise Damaged(f"{path}: {error}") from error
-        raise
+    """Read what belongs to the store as a whole; raises `Damaged` where a part of the schema is missing."""
+    if missing := _whole() - _parts(connection):
+        # Though it is up to date by its number.
+        raise Damaged(f"{path}: it has no {b' '.join(min(missing)).decode()}")
+    kept = _secret(connection, secret)
     if not isinstance(kept, bytes) or len(kept) != SECRET_LENGTH:
         raise Damaged(f"{path}: the store's secret is damaged")
-    return Prepared(kept, inode, int(entries), int(size))
+    return Prepared(kept, inode, read_totals(connection.cursor()))
+
+
+@cache
+def _whole() -> frozenset[tuple[bytes, ...]]:
+    """Return all parts of the schema."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for _, schema in sorted(_schemas()):
+            connection.executescript(schema)
+        return _parts(connection)
+
+
+def _parts(connection: sqlite3.Connection) -> frozenset[tuple[bytes, ...]]:
+    """Return the kind and name of each table, index and trigger that `connection` has, and of a table each column."""
+    return frozenset(connection.execute(_PARTS))
 
 
 def _secret(connection: sqlite3.Connection, secret: bytes | None) -> object:

@@ -21,7 +21,7 @@ from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
-from buddyproxy.storage.statements import Limits, Totals
+from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import StorageStats
 from buddyproxy.storage.trouble import Damaged, Full
 from buddyproxy.storage.writing import WriteQueue
@@ -53,8 +53,7 @@ class SqliteStorage:
     _expired: int = field(default=0, init=False)
 
     def __attrs_post_init__(self) -> None:
-        prepared = self._database.prepared
-        totals = Totals(prepared.entries, prepared.size)
+        totals = self._database.prepared.totals
         self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression, self.each)
 
     @classmethod

@@ -46,7 +46,7 @@ class Totals:
     entries: int
     size: int
     mappings: Mapping[str, Held] = field(factory=dict, eq=False)
-    """What of it belongs to each mapping, where that is known."""
+    """What of it belongs to each mapping."""
 
     def within(self, limits: Limits) -> bool:
         """Return whether that is no more than it may hold."""

@@ -100,6 +100,10 @@ class FilesTests(SynchronousTestCase):
             ("a table is missing", lambda: self.execute("DROP TABLE cache_entries")),
             ("the totals are missing", lambda: self.execute("DROP TABLE totals")),
             ("the properties are missing", lambda: self.execute("DROP TABLE properties")),
+            ("the tags are missing", lambda: self.execute("DROP TABLE cache_tags")),
+            ("a column is missing", lambda: self.execute("ALTER TABLE cache_tags RENAME COLUMN tag TO label")),
+            ("an index is missing", lambda: self.execute("DROP INDEX cache_entries_by_uri")),
+            ("a trigger is missing", lambda: self.execute("DROP TRIGGER cache_entries_inserted")),
             ("the secret is too short", lambda: self.execute("UPDATE properties SET value = x'00'")),
             ("the secret is text", lambda: self.execute("UPDATE properties SET value = 'secret'")),
         )

@@ -108,7 +108,7 @@ class UpgradeTests(SynchronousTestCase):
             connection.execute("DROP TABLE cache_tags")
             connection.execute("PRAGMA user_version = 1")
             connection.commit()
-        self.assertEqual(prepare(path, 0.05).entries, 2)
+        self.assertEqual(prepare(path, 0.05).totals.entries, 2)
         with closing(sqlite3.connect(path)) as connection:
             kept = connection.execute("SELECT key FROM cache_entries ORDER BY id").fetchall()
             self.assertEqual(kept, [(key("plain"),), (key("another"),)])
