@@ -104,6 +104,7 @@ class SqliteStorage:
             queued=queue.size,
             waiting=queue.waiting,
             flushes=queue.flushes,
+            bodies=queue.bodies,
         )
 
     async def lookup(self, key: bytes) -> Responses:

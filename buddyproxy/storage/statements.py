@@ -7,14 +7,16 @@ that nobody waits long for the writer.
 
 from collections.abc import Iterable, Mapping
 from sqlite3 import Cursor
+from struct import error as StructError
 
 from attrs import field, frozen
 
+from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
-from buddyproxy.storage.rows import INSERT, encode
-from buddyproxy.storage.stats import Held
+from buddyproxy.storage.rows import INSERT, Row, encode
+from buddyproxy.storage.stats import Bodies, Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
@@ -54,6 +56,16 @@ class Totals:
 
 
 @frozen
+class Written:
+    """What writing a batch came to: what the store holds now, perhaps too much, and what that took."""
+
+    totals: Totals
+    bodies: Bodies = Bodies()
+    unwritable: int = 0
+    """How many responses were left out because they could not be written down."""
+
+
+@frozen
 class Evicted:
     """What evicting came to: what the store holds now, and how many responses went for it."""
 
@@ -61,17 +73,27 @@ class Evicted:
     count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
-    """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
+def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Written:
+    """Make `changes`, all but clearing and purging, at `now`."""
     # Before the lock is taken, which the first change does: it may take a while.
-    rows = [encode(stored, now, compression) for stored in changes.stored]
+    encoded = ((stored, _encoded(stored, now, compression)) for stored in changes.stored)
+    rows = [(stored, row) for stored, row in encoded if row is not None]
     forget(cursor, changes)
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
-    cursor.executemany(INSERT, rows)
+    cursor.executemany(INSERT, [row for _, row in rows])
     tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
-    return read_totals(cursor)
+    bodies = Bodies(sum(len(stored.body) for stored, _ in rows), sum(len(row[-1]) for _, row in rows))
+    return Written(read_totals(cursor), bodies, changes.stored.count - len(rows))
+
+
+def _encoded(stored: StoredResponse, now: float, compression: Compression | None) -> Row | None:
+    """Return the row that `stored` makes, or None where it makes none, which must not cost the others of its batch."""
+    try:
+        return encode(stored, now, compression)
+    except (StructError, ValueError):
+        return None
 
 
 def forget(cursor: Cursor, changes: Changes) -> None:
@@ -80,7 +102,7 @@ def forget(cursor: Cursor, changes: Changes) -> None:
     cursor.executemany(_DISCARD, changes.damaged.items())
 
 
-def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
+def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Written:
     """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
     # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
     cursor.execute("PRAGMA synchronous = FULL")

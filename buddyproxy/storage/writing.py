@@ -29,7 +29,7 @@ from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.purging import Purging, change_rows, find_rows
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
-from buddyproxy.storage.stats import Flushes
+from buddyproxy.storage.stats import Bodies, Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
 
 WRITE_AFTER = 0.035
@@ -66,6 +66,7 @@ class WriteQueue:
     damaged: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     flushes: Flushes = field(default=Flushes(), init=False)
+    bodies: Bodies = field(default=Bodies(), init=False)
     size: int = field(default=0, init=False)
     """Bytes waiting to be written."""
     oldest: Changes = field(factory=Changes, init=False)
@@ -232,6 +233,7 @@ class WriteQueue:
             await self._purge(purging)
         for part in changes.one_by_one() if self.each else (changes,):
             await self._write_part(part)
+            changes.committed += part.stored.count
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
@@ -240,9 +242,14 @@ class WriteQueue:
     async def _write_part(self, changes: Changes) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        self.totals = await self.database.write(write, changes, began, self.compression)
+        written = await self.database.write(write, changes, began, self.compression)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
+        self.totals = written.totals
+        self.bodies = self.bodies.and_also(written.bodies)
+        self.dropped += written.unwritable
+        if written.unwritable:
+            _log.warn("{count} of the responses to store cannot be written down", count=written.unwritable)
 
     async def _forget(self, changes: Changes) -> bool:
         """Remove what `changes` removes, though there is no room for what it stores; return whether that is done."""
@@ -286,7 +293,7 @@ class WriteQueue:
     def _give_up(self, changes: Changes, *, kept: bool) -> None:
         """Drop what `changes` is to store; unless it is `kept`, its promise to remove goes over to the next batch."""
         self._leave(changes)
-        self.dropped += changes.stored.count
+        self.dropped += changes.stored.count - changes.committed
         if not kept:
             self.oldest.keep_promises_of(changes)
 
