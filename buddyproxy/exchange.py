@@ -71,6 +71,7 @@ class _Claim:
     rivals: _Rivals
     key: bytes
     number: int
+    purges: int
     valid: bool = True
 
 
@@ -81,7 +82,8 @@ class _Claims:
     question stored: then what it says is old news, and not to be kept.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
         # A claim holds its rivals, and they are found as long as there is one: nothing to clean up.
         self._by_uri: WeakValueDictionary[bytes, _Rivals] = WeakValueDictionary()
         self._numbers = count()
@@ -89,7 +91,7 @@ class _Claims:
     def put(self, uri: bytes, key: bytes) -> _Claim:
         """Return the claim of a question that is asked now."""
         rivals = self._by_uri.setdefault(uri, _Rivals())
-        claim = _Claim(rivals, key, next(self._numbers))
+        claim = _Claim(rivals, key, next(self._numbers), self._storage.purges)
         rivals.claims.add(claim)
         return claim
 
@@ -101,6 +103,8 @@ class _Claims:
 
     def fulfil(self, claim: _Claim) -> bool:
         """Return whether the answer may be stored; if so, none to an earlier question of the same key may."""
+        # Whatever was purged: purges are rare, and not to store costs a hit at most.
+        claim.valid = claim.valid and claim.purges == self._storage.purges
         if claim.valid:
             for rival in claim.rivals.claims:
                 if rival.key == claim.key and rival.number < claim.number:
@@ -134,7 +138,7 @@ class Exchange:
         self._storage = storage
         self._send = send
         self._clock = clock
-        self._claims = _Claims()
+        self._claims = _Claims(storage)
 
     async def respond(self, request: Request, uri: bytes) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`."""

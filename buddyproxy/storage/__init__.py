@@ -26,6 +26,10 @@ class Storage(Protocol):
     def stats(self) -> StorageStats:
         """Its figures as they stand; to ask for them costs next to nothing."""
 
+    @property
+    def purges(self) -> int:
+        """How often something was purged from it, or all of it cleared: asked before, an answer is not to be stored."""
+
     async def lookup(self, key: bytes) -> Sequence[StoredResponse]:
         """Return every stored response of `key`, the one last stored first.
 

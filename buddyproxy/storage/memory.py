@@ -26,6 +26,7 @@ class MemoryStorage:
     limit_bytes: int
     max_entries: int | None = None
     secret: bytes = field(factory=lambda: token_bytes(32), init=False, repr=False)
+    purges: int = field(default=0, init=False)
     _shelf: Shelf = field(factory=Shelf, init=False)
     _stored: int = field(default=0, init=False)
     _dropped: int = field(default=0, init=False)
@@ -111,6 +112,7 @@ class MemoryStorage:
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
         """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        self.purges += 1
         return self._shelf.purge(Purge(selection, soft))
 
     async def remove_expired(self, now: float) -> int:
@@ -121,6 +123,7 @@ class MemoryStorage:
 
     async def clear(self) -> int:
         """Remove everything; return how many there were."""
+        self.purges += 1
         return self._shelf.clear()
 
     async def close(self) -> None:

@@ -46,7 +46,7 @@ class SqliteStorage:
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
     _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
-    _clears: int = field(default=0, init=False)
+    purges: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
     _hits: int = field(default=0, init=False)
     _misses: int = field(default=0, init=False)
@@ -174,7 +174,7 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
-        self._clears += 1
+        self.purges += 1
         count = await self._queue.clear()
         remove_backups(self._database.path)
         await self._vacuum()
@@ -187,6 +187,7 @@ class SqliteStorage:
         """
         if selection.everything and not soft:
             return await self.clear()
+        self.purges += 1
         count = await self._queue.purge(Purge(selection, soft))
         if count and not soft:
             await self._vacuum()
@@ -204,10 +205,10 @@ class SqliteStorage:
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.
 
-        Raises `CacheError` where that cannot be done, or the store is cleared or closed meanwhile.
+        Raises `CacheError` where that cannot be done, or the store is purged or closed meanwhile.
         """
-        clears = self._clears
-        await self._database.read(back_up, self._database.path, lambda: self._closed or self._clears != clears)
+        purges = self.purges
+        await self._database.read(back_up, self._database.path, lambda: self._closed or self.purges != purges)
 
     def backup_age(self) -> float:
         """Return how many seconds ago the backup was made; infinitely many where there is none."""

@@ -45,6 +45,7 @@ class TieredStorage:
 
     memory: MemoryStorage
     disk: Disk
+    purges: int = field(default=0, init=False)
     _reading: dict[bytes, object] = field(factory=dict, init=False)
     """The token of the last lookup under way at the disk, by key, unless a change took it up."""
     _vacant: dict[bytes, None] = field(factory=dict, init=False)
@@ -113,6 +114,7 @@ class TieredStorage:
 
         What both tiers had counts once.
         """
+        self.purges += 1
         self._reading.clear()
         above = await self.memory.purge(selection, soft=soft)
         # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
@@ -127,6 +129,7 @@ class TieredStorage:
 
     async def clear(self) -> int:
         """Remove everything; return how many there were, counting what both tiers had once."""
+        self.purges += 1
         self._reading.clear()
         above = await self.memory.clear()
         below = await self.disk.clear()

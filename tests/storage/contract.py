@@ -253,6 +253,23 @@ class StorageContract:
             self.assertEqual(list(await self.storage.lookup(key("a"))), [stored(body=b"new", tags="t")])
             self.assertEqual(await self.storage.clear(), 1)
 
+    async def test_purges(self) -> None:
+        """Who asked before a purge can tell at once that there was one, whatever it changed; nothing else is one."""
+        known = [self.storage.purges]
+        purging = []
+        for soft in (True, False):
+            purging.append(Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai"), soft=soft)))
+            known.append(self.storage.purges)
+        purging.append(Deferred.fromCoroutine(self.storage.clear()))
+        known.append(self.storage.purges)
+        self.assertEqual(len(set(known)), 4)
+        for each in purging:
+            await each
+        self.storage.store(stored())
+        self.storage.invalidate("openai", stored().uri)
+        await self.storage.remove_expired(NOW)
+        self.assertEqual(self.storage.purges, known[-1])
+
     async def test_tags_go_with_their_response(self) -> None:
         """A response replaced, invalidated or cleared is not found by its tags any more."""
         self.storage.store(stored("a", tags="t"))

@@ -14,6 +14,7 @@ class FakeStorage:
     secret: bytes = bytes(range(32))
     kept: list[StoredResponse] = field(factory=list)
     touched: list[bytes] = field(factory=list)
+    purges: int = 0
     closed: bool = False
 
     @property
@@ -35,6 +36,7 @@ class FakeStorage:
         self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        self.purges += 1
         purge = Purge(selection, soft)
         count = sum(map(purge.affects, self.kept))
         self.kept = list(purge.over(tuple(self.kept)))
@@ -44,6 +46,7 @@ class FakeStorage:
         return self._keep([stored for stored in self.kept if stored.remove_after > now])
 
     async def clear(self) -> int:
+        self.purges += 1
         return self._keep([])
 
     def _keep(self, kept: list[StoredResponse]) -> int:
