@@ -19,6 +19,7 @@ from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.backup import copy, is_lost, remove_backups, restore
+from buddyproxy.storage.removals import last as last_removal
 from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import Damaged, translated
 
@@ -47,6 +48,8 @@ class Prepared:
     secret: bytes = field(repr=False)
     inode: Inode
     totals: Totals
+    removals: int
+    """The number of the last removal that was written down."""
 
 
 def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
@@ -204,7 +207,8 @@ def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: b
     kept = _secret(connection, secret)
     if not isinstance(kept, bytes) or len(kept) != SECRET_LENGTH:
         raise Damaged(f"{path}: the store's secret is damaged")
-    return Prepared(kept, inode, read_totals(connection.cursor()))
+    cursor = connection.cursor()
+    return Prepared(kept, inode, read_totals(cursor), last_removal(cursor))
 
 
 @cache

@@ -3,7 +3,8 @@
 Reads go to the readers' pool and are then seen through the changes yet to be written; changes go to the queue. The
 parts have their own modules: `database.py` the pools, `writing.py` the queue, `statements.py` and `rows.py` the SQL.
 
-Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
+Several processes may use one file: each sees what the others have written, waits a while where they write too, and is
+told what they removed (see `removals.py`).
 """
 
 from contextlib import suppress
@@ -18,6 +19,7 @@ from buddyproxy.storage.backup import back_up, backup_age, remove_backups
 from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
+from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
@@ -51,9 +53,12 @@ class SqliteStorage:
     _hits: int = field(default=0, init=False)
     _misses: int = field(default=0, init=False)
     _expired: int = field(default=0, init=False)
+    _known_removals: int = field(init=False)
+    """The number of the last removal that was heard of."""
 
     def __attrs_post_init__(self) -> None:
         totals = self._database.prepared.totals
+        self._known_removals = self._database.prepared.removals
         self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression, self.each)
 
     @classmethod
@@ -192,6 +197,12 @@ class SqliteStorage:
         if count and not soft:
             await self._vacuum()
         return count
+
+    async def heard(self) -> Heard:
+        """Return what other processes removed since this was last asked; raises `CacheError`."""
+        heard = await self._database.read(heard_since, self._known_removals, self._queue.remover)
+        self._known_removals = heard.last
+        return heard
 
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""

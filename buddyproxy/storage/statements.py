@@ -15,6 +15,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
+from buddyproxy.storage.removals import note
 from buddyproxy.storage.rows import INSERT, Row, encode
 from buddyproxy.storage.stats import Bodies, Held
 
@@ -73,12 +74,14 @@ class Evicted:
     count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Written:
-    """Make `changes`, all but clearing and purging, at `now`."""
+def write(
+    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+) -> Written:
+    """Make `changes`, all but clearing and purging, at `now`; others hear from `remover` what is removed."""
     # Before the lock is taken, which the first change does: it may take a while.
     encoded = ((stored, _encoded(stored, now, compression)) for stored in changes.stored)
     rows = [(stored, row) for stored, row in encoded if row is not None]
-    forget(cursor, changes)
+    forget(cursor, changes, remover)
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
     cursor.executemany(INSERT, [row for _, row in rows])
     tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
@@ -96,17 +99,20 @@ def _encoded(stored: StoredResponse, now: float, compression: Compression | None
         return None
 
 
-def forget(cursor: Cursor, changes: Changes) -> None:
-    """Remove what `changes` is to remove, all but clearing."""
+def forget(cursor: Cursor, changes: Changes, remover: bytes) -> None:
+    """Remove what `changes` is to remove, all but clearing and purging; others hear of it from `remover`."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
+    note(cursor, remover, changes.forgotten)
     cursor.executemany(_DISCARD, changes.damaged.items())
 
 
-def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Written:
+def write_through(
+    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+) -> Written:
     """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
     # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
     cursor.execute("PRAGMA synchronous = FULL")
-    return write(cursor, changes, now, compression)
+    return write(cursor, changes, now, compression, remover)
 
 
 def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:

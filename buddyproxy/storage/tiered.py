@@ -14,6 +14,9 @@ A lookup that waits for the disk may be overtaken: what it finds may have been i
 promote it would bring it back for good. So each puts down a token for its key, each change takes up the tokens of what
 it touches, and only a lookup that finds its token again may promote. An invalidation cannot know which keys it
 touches, and takes up all of them.
+
+Other processes may remove what memory holds from the disk. What they did is asked for every `REFRESH_EVERY` seconds,
+not at each hit, which must not wait: until then memory answers as before.
 """
 
 from typing import Protocol
@@ -24,6 +27,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.removals import Heard
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.shelf import Responses, newest
 from buddyproxy.storage.stats import StorageStats
@@ -31,12 +35,18 @@ from buddyproxy.storage.stats import StorageStats
 VACANT_LIMIT = 10_000
 """How many keys are remembered as having nothing on the disk, while their answers are on the way."""
 
+REFRESH_EVERY = 1.0
+"""Seconds after which memory should be told again what other processes have removed."""
+
 
 class Disk(Storage, Protocol):
     """A store that lasts, and that is told what is used without being asked for it."""
 
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
+
+    async def heard(self) -> Heard:
+        """Return what other processes removed since this was last asked; raises `CacheError`."""
 
 
 @define(eq=False)
@@ -137,6 +147,19 @@ class TieredStorage:
         self._reading.clear()
         await self.memory.clear()
         return max(above, below)
+
+    async def refresh(self) -> None:
+        """Let go of what others have removed from the disk; raises `CacheError` where it cannot be asked."""
+        heard = await self.disk.heard()
+        if heard.places == ():
+            return
+        # As with a purge of our own: what is on its way may be older.
+        self.purges += 1
+        self._reading.clear()
+        if heard.places is None:
+            await self.memory.clear()
+        for mapping, uri in heard.places or ():
+            self.memory.invalidate(mapping, uri)
 
     async def close(self) -> None:
         """Write out what is still to be written, and let go of both tiers."""
