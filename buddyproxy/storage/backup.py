@@ -69,15 +69,16 @@ def back_up(cursor: sqlite3.Cursor, path: Path, given_up: Callable[[], bool]) ->
 @contextmanager
 def _unpurged_since(purged: int, path: Path) -> Iterator[None]:
     """Have nobody purge the file at `path` meanwhile; raises `CacheError` where there was one after that `purged`."""
-    with closing(_existing(path)) as connection:
+    with closing(connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
         if last_purge(connection) != purged:
             raise CacheError(f"{path}: something was purged while it was backed up")
         yield
 
 
-def _existing(path: Path) -> sqlite3.Connection:
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, isolation_level=None)
+def connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    """Return a connection to the file at `path`, which must be there; it waits for others for `timeout` seconds."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
 
 
 def purge_backup(path: Path, purging: Purging) -> None:
@@ -86,7 +87,7 @@ def purge_backup(path: Path, purging: Purging) -> None:
     try:
         found = backup.stat()
         # The cursor too: with one open, SQLite leaves it for later to finish the file.
-        with closing(_existing(backup)) as connection, closing(connection.cursor()) as cursor:
+        with closing(connect(backup)) as connection, closing(connection.cursor()) as cursor:
             change_rows(cursor, find_rows(cursor, purging.query), pace.purging(), soft=purging.purge.soft)
         # It is no newer for that.
         os.utime(backup, ns=(found.st_atime_ns, found.st_mtime_ns))
