@@ -37,7 +37,7 @@ class Storage(Protocol):
         """
 
     def store(self, stored: StoredResponse) -> None:
-        """Keep `stored`, in place of any of the same key and variant."""
+        """Keep `stored`, in place of any of the same key and variant; of one key, only the last `VARIANTS` are kept."""
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
         """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""

@@ -69,7 +69,9 @@ class MemoryStorage:
 
     def store(self, stored: StoredResponse) -> None:
         """Keep `stored` where it is not too large; older variants of its key make room for it."""
-        responses = newest(stored, self._shelf.get(stored.key))
+        held = self._shelf.get(stored.key)
+        responses = newest(stored, held)
+        self._evicted += len({stored.variant, *(other.variant for other in held)}) - len(responses)
         if self._too_large(stored):
             # The one it replaces goes all the same: it is no longer what the origin says.
             self._dropped += 1

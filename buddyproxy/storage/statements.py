@@ -17,12 +17,17 @@ from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
 from buddyproxy.storage.removals import note
 from buddyproxy.storage.rows import INSERT, Row, encode
+from buddyproxy.storage.shelf import VARIANTS
 from buddyproxy.storage.stats import Bodies, Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
+_CROWDED = """
+    DELETE FROM cache_entries WHERE key = ?1
+    AND id <= (SELECT id FROM cache_entries WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+"""
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
 # As bytes: what a damaged file has for a name may be no text.
 _TOTALS = "SELECT CAST(mapping AS BLOB), total(entries), total(bytes) FROM totals GROUP BY mapping"
@@ -64,6 +69,8 @@ class Written:
     bodies: Bodies = Bodies()
     unwritable: int = 0
     """How many responses were left out because they could not be written down."""
+    evicted: int = 0
+    """How many went because their key had too many."""
 
 
 @frozen
@@ -84,11 +91,14 @@ def write(
     forget(cursor, changes, remover)
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
     cursor.executemany(INSERT, [row for _, row in rows])
+    crowded = cursor.executemany(
+        _CROWDED, [(key, VARIANTS) for key in {stored.key for stored in changes.stored}]
+    ).rowcount
     tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
     bodies = Bodies(sum(len(stored.body) for stored, _ in rows), sum(len(row[-1]) for _, row in rows))
-    return Written(read_totals(cursor), bodies, changes.stored.count - len(rows))
+    return Written(read_totals(cursor), bodies, changes.stored.count - len(rows), crowded)
 
 
 def _encoded(stored: StoredResponse, now: float, compression: Compression | None) -> Row | None:

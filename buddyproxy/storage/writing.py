@@ -261,6 +261,7 @@ class WriteQueue:
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
         self.totals = written.totals
         self.bodies = self.bodies.and_also(written.bodies)
+        self.evicted += written.evicted
         self.dropped += written.unwritable
         if written.unwritable:
             _log.warn("{count} of the responses to store cannot be written down", count=written.unwritable)

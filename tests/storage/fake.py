@@ -4,6 +4,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.shelf import VARIANTS
 from buddyproxy.storage.stats import StorageStats
 
 
@@ -30,6 +31,8 @@ class FakeStorage:
     def store(self, stored: StoredResponse) -> None:
         same = (stored.key, stored.variant)
         self.kept = [stored, *(other for other in self.kept if (other.key, other.variant) != same)]
+        crowded = [other for other in self.kept if other.key == stored.key][VARIANTS:]
+        self.kept = [other for other in self.kept if other not in crowded]
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
         gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
