@@ -21,7 +21,7 @@ from buddyproxy.service.assembly import gate_of, open_storage
 from buddyproxy.service.listening import Address, addresses_of, reaches_out, url_of
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
-from buddyproxy.storage.tiered import TieredStorage
+from buddyproxy.storage.tiered import REFRESH_EVERY, TieredStorage
 from tests.support.memory import Connection, parse, spell
 
 KEY = "correct-horse-battery-staple"
@@ -291,6 +291,29 @@ class ServiceTests(SynchronousTestCase):
         assert backing_up is not None
         self.assertEqual(disk.made, 3)
         backing_up.stop()
+
+    def test_refreshing_goes_on(self) -> None:
+        """Memory over a file is told each second what others removed, whatever became of it the last time."""
+        failures: list[Exception] = [CacheError("the disk is full"), ZeroDivisionError("a defect")]
+
+        class Storage(TieredStorage):
+            refreshed = 0
+
+            async def refresh(self) -> None:
+                self.refreshed += 1
+                if failures:
+                    raise failures.pop(0)
+
+        disk: Any = object()
+        storage = Storage(MemoryStorage(1000, 10), disk)
+        refreshing = self.service()._start_refreshing(storage)
+        assert refreshing is not None
+        for expected in (1, 2, 3):
+            self.reactor.advance(REFRESH_EVERY)
+            self.assertEqual(storage.refreshed, expected)
+        refreshing.stop()
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
+        self.assertIsNone(self.service()._start_refreshing(storage.memory))
 
     def test_nothing_to_back_up(self) -> None:
         """What is kept in memory alone is not backed up, nor what nobody asked to have backed up."""

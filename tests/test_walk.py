@@ -64,6 +64,42 @@ class ReuseTests(WalkTests):
         self.assertEqual(self.successResultOf(self.proxy.storage.purge(Selection(tag=b"things"))), 1)
         self.assertEqual(self.words(self.ask(), self.ask()), ["fwd=uri-miss", "hit"])
 
+    def test_purged_while_asked(self) -> None:
+        """What was asked for before a purge, hard or soft, is handed on, and not stored."""
+        for soft in (False, True):
+            self.start(lambda request: NOT_DONE_YET)
+            connection = self.proxy.connect()
+            connection.send(spell("GET", "/api/a"))
+            self.proxy.endpoint.flush()
+            self.successResultOf(self.proxy.storage.purge(Selection(mapping="api"), soft=soft))
+            request = self.origin.requests[0]
+            request.setHeader(b"content-length", b"5")
+            request.setHeader(b"cache-control", b"max-age=60")
+            request.write(b"hello")
+            request.finish()
+            self.proxy.endpoint.flush()
+            self.assertEqual(parse(connection.received).body, b"hello")
+            self.origin.answer = answering(b"after", cache_control="max-age=60")
+            self.assertEqual([self.ask().body, self.ask().word], [b"after", "hit"])
+
+    def test_purged_while_validated(self) -> None:
+        """A stored response purged while it is validated serves those who waited, and does not come back."""
+        self.start(validating('"1"', cache_control="max-age=60"))
+        self.ask()
+        self.proxy.clock.advance(61)
+        self.origin.answer = lambda request: NOT_DONE_YET
+        connection = self.proxy.connect()
+        connection.send(spell("GET", "/api/a"))
+        self.proxy.endpoint.flush()
+        self.assertEqual(self.successResultOf(self.proxy.storage.purge(Selection(mapping="api"))), 1)
+        request = self.origin.requests[-1]
+        request.setResponseCode(304)
+        request.finish()
+        self.proxy.endpoint.flush()
+        self.assertEqual(parse(connection.received).body, b"hello")
+        self.origin.answer = answering(b"after")
+        self.assertEqual(self.ask().body, b"after")
+
     def test_refetches_what_has_no_validator(self) -> None:
         """A stale response without a validator is fetched anew."""
         self.start(answering(cache_control="max-age=60"))

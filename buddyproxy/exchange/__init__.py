@@ -98,7 +98,7 @@ class Exchange:
         self._storage = storage
         self._send = send
         self._clock = clock
-        self._claims = Claims()
+        self._claims = Claims(storage)
         self._revalidating: set[tuple[bytes, bytes]] = set()
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:

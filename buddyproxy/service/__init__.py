@@ -20,6 +20,7 @@ from buddyproxy.service.listening import Address, addresses_of, has_key, reaches
 from buddyproxy.service.logs import RotatedLog, logs_requests
 from buddyproxy.storage import Storage
 from buddyproxy.storage.sqlite import SqliteStorage
+from buddyproxy.storage.tiered import REFRESH_EVERY, TieredStorage
 from buddyproxy.upstream import Upstream
 from buddyproxy.web.site import ProxySite
 
@@ -42,6 +43,7 @@ class _Running:
     upstream: Upstream
     cleaning: LoopingCall
     backing_up: LoopingCall | None
+    refreshing: LoopingCall | None
     log_file: RotatedLog | None
 
 
@@ -136,7 +138,8 @@ class ProxyService(Service):
         cleaning = LoopingCall(lambda: Deferred.fromCoroutine(self._clean(storage)))
         cleaning.clock = self._reactor
         cleaning.start(self._config.cache.cleanup_interval_hours * 3600)
-        return _Running(storage, upstream, cleaning, self._start_backing_up(disk_of(storage)), log_file)
+        backing_up = self._start_backing_up(disk_of(storage))
+        return _Running(storage, upstream, cleaning, backing_up, self._start_refreshing(storage), log_file)
 
     def _start_backing_up(self, disk: SqliteStorage | None) -> LoopingCall | None:
         interval = self._config.cache.backup_interval_hours * 3600
@@ -147,6 +150,14 @@ class ProxyService(Service):
         # Not at every start, where these come often.
         backing_up.start(interval, now=disk.backup_age() >= interval)
         return backing_up
+
+    def _start_refreshing(self, storage: Storage) -> LoopingCall | None:
+        if not isinstance(storage, TieredStorage):
+            return None
+        refreshing = LoopingCall(lambda: Deferred.fromCoroutine(self._refresh(storage)))
+        refreshing.clock = self._reactor
+        refreshing.start(REFRESH_EVERY, now=False)
+        return refreshing
 
     def _announce(self) -> None:
         if not self._ports:
@@ -185,6 +196,16 @@ class ProxyService(Service):
         except Exception:  # noqa: BLE001 - the outermost boundary of a looping call
             _log.failure("the store could not be backed up, which is a defect in buddyproxy")
 
+    async def _refresh(self, storage: TieredStorage) -> None:
+        """Have memory let go of what other processes removed. It reports its own failures, to go on after them."""
+        try:
+            await storage.refresh()
+        except CacheError as error:
+            # Whoever needs the file will say more of it, and not every second.
+            _log.debug("the store's file could not be asked for removals: {error}", error=error)
+        except Exception:  # noqa: BLE001 - the outermost boundary of a looping call
+            _log.failure("the store could not be asked for removals, which is a defect in buddyproxy")
+
     async def _stop(self) -> None:
         await self._close_ports()
         await self._drain()
@@ -194,6 +215,8 @@ class ProxyService(Service):
         running.cleaning.stop()
         if running.backing_up is not None:
             running.backing_up.stop()
+        if running.refreshing is not None:
+            running.refreshing.stop()
         await running.upstream.close()
         await running.storage.close()
         if running.log_file is not None:

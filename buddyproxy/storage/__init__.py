@@ -26,6 +26,10 @@ class Storage(Protocol):
     def stats(self) -> StorageStats:
         """Its figures as they stand; to ask for them costs next to nothing."""
 
+    @property
+    def purges(self) -> int:
+        """How often something was purged from it, or all of it cleared: asked before, an answer is not to be stored."""
+
     async def lookup(self, key: bytes) -> Sequence[StoredResponse]:
         """Return every stored response of `key`, the one last stored first.
 
@@ -33,7 +37,7 @@ class Storage(Protocol):
         """
 
     def store(self, stored: StoredResponse) -> None:
-        """Keep `stored`, in place of any of the same key and variant."""
+        """Keep `stored`, in place of any of the same key and variant; of one key, only the last `VARIANTS` are kept."""
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
         """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""

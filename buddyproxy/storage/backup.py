@@ -4,15 +4,16 @@ Theory of operation. A copy is made from one state of the file, which a reader h
 writes need not wait, and need not be undone. It gets its name when it is whole and found sound, so that there is always
 either the last copy or the one before.
 
-A copy knows nothing of what was invalidated after it was made. What brings all of a store to an end, clearing it, ends
-its copies too; of the rest, what is restored is as the origin had it then, and is used no longer than it would have
-been.
+A copy knows nothing of what was invalidated after it was made: what is restored is as the origin had it then, and is
+used no longer than it would have been. What is purged by hand must not come back, though. It is purged from the backup
+too, before it is from the file; a copy being made meanwhile, by whatever process, is given up; and clearing a store
+ends its copies.
 """
 
 import os
 import sqlite3
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from glob import escape
 from pathlib import Path
 from stat import S_ISREG
@@ -20,6 +21,9 @@ from stat import S_ISREG
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
+from buddyproxy.storage import pace
+from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.removals import last_purge
 
 PAGES = 500
 """Pages copied before it is asked whether to go on."""
@@ -58,12 +62,58 @@ def back_up(cursor: sqlite3.Cursor, path: Path, given_up: Callable[[], bool]) ->
     """
     # One state for as long as this takes: without, each change by another connection would begin it anew.
     cursor.execute("BEGIN")
-    cursor.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-    copy(cursor.connection, backup_path(path), given_up)
+    purged = last_purge(cursor.connection)
+    copy(cursor.connection, backup_path(path), given_up, lambda: _unpurged_since(purged, path))
 
 
-def copy(connection: sqlite3.Connection, target: Path, given_up: Callable[[], bool] = lambda: False) -> None:
+@contextmanager
+def _unpurged_since(purged: int, path: Path) -> Iterator[None]:
+    """Have nobody purge the file at `path` meanwhile; raises `CacheError` where there was one after that `purged`."""
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if last_purge(connection) != purged:
+            raise CacheError(f"{path}: something was purged while it was backed up")
+        yield
+
+
+def connect(path: Path, timeout: float = 5.0) -> sqlite3.Connection:
+    """Return a connection to the file at `path`, which must be there; it waits for others for `timeout` seconds."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, timeout=timeout, isolation_level=None)
+
+
+def purge_backup(path: Path, purging: Purging) -> None:
+    """Purge the backup of the file at `path`, if there is one; where that fails, it is removed."""
+    backup = backup_path(path)
+    try:
+        found = backup.stat()
+        # The cursor too: with one open, SQLite leaves it for later to finish the file.
+        with closing(connect(backup)) as connection, closing(connection.cursor()) as cursor:
+            change_rows(cursor, find_rows(cursor, purging.query), pace.purging(), soft=purging.purge.soft)
+        # It is no newer for that.
+        os.utime(backup, ns=(found.st_atime_ns, found.st_mtime_ns))
+    except FileNotFoundError:
+        return
+    except (OSError, sqlite3.Error) as error:
+        _log.warn("The store's backup cannot be purged, so it is removed: {error}", error=str(error))
+        _give_up(backup)
+
+
+def _give_up(backup: Path) -> None:
+    try:
+        _remove(backup)
+    except OSError as error:
+        _log.error("The store's backup cannot be removed, and keeps what was purged: {error}", error=error.strerror)
+
+
+def copy(
+    connection: sqlite3.Connection,
+    target: Path,
+    given_up: Callable[[], bool] = lambda: False,
+    placing: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> None:
     """Copy what `connection` has open to `target`, readable by its owner only, in place of what is there.
+
+    It gets its name within `placing`.
 
     Raises `CacheError`, or `sqlite3.Error` where SQLite fails.
     """
@@ -81,7 +131,10 @@ def copy(connection: sqlite3.Connection, target: Path, given_up: Callable[[], bo
                 connection.backup(copied, pages=PAGES, progress=go_on)
                 check(copied, partial)
             go_on()
-            partial.replace(target)
+            with placing():
+                # What is left of a purge of the one before must not be taken for this one's.
+                _remove_beside(target)
+                partial.replace(target)
         finally:
             _remove(partial)
     except OSError as error:
@@ -90,7 +143,12 @@ def copy(connection: sqlite3.Connection, target: Path, given_up: Callable[[], bo
 
 def _remove(path: Path) -> None:
     """Remove the file at `path`, and SQLite's own beside it, if they are there."""
-    for suffix in ("", "-journal", "-wal", "-shm"):
+    path.unlink(missing_ok=True)
+    _remove_beside(path)
+
+
+def _remove_beside(path: Path) -> None:
+    for suffix in ("-journal", "-wal", "-shm"):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 

@@ -13,6 +13,7 @@ comes out is how things stand at the moment it is put together. A batch nobody h
 """
 
 from collections.abc import Iterator
+from itertools import islice
 
 from attrs import define, field
 
@@ -43,6 +44,8 @@ class Changes:
     """How many times keys were used."""
     count: int = field(default=0, init=False)
     """How many changes were asked for."""
+    committed: int = field(default=0, init=False)
+    """How many of the responses stored are on the medium already, the first of them."""
     removed: int = field(default=0, init=False)
     """How many stored responses went since it was `cleared`."""
     next: "Changes | None" = field(default=None, init=False, repr=False)
@@ -90,12 +93,12 @@ class Changes:
             self._forget_all()
 
     def one_by_one(self) -> Iterator["Changes"]:
-        """Yield what to write, one after the other, so that each store is written by itself."""
+        """Yield what is yet to be written, one after the other, so that each store is written by itself."""
         others = Changes()
         others.forgotten, others.damaged, others.touched = self.forgotten, self.damaged, self.touched
         if self.forgotten or self.damaged or self.touched or not self.stored.count:
             yield others
-        for stored in self.stored:
+        for stored in islice(self.stored, self.committed, None):
             part = Changes()
             part.store(stored)
             yield part

@@ -7,8 +7,9 @@ the schema's files and their numbers, and of what is in the tables no more than 
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from pathlib import Path
 from secrets import token_bytes
@@ -17,14 +18,23 @@ from attrs import field, frozen
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.backup import copy, is_lost, remove_backups, restore
+from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, remove_backups, restore
+from buddyproxy.storage.removals import last as last_removal
+from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import Damaged, translated
 
 MAGIC = b"SQLite format 3\0"
 SECRET_LENGTH = 32
+LOCK_TIMEOUT = 5.0
+"""Seconds that one process waits for another to put a file in the place of a damaged one."""
+
+# As bytes: what a damaged file has for a name may be no text.
+_PARTS = """
+    SELECT CAST(part.type AS BLOB), CAST(part.name AS BLOB), CAST(ifnull(field.name, '') AS BLOB)
+    FROM sqlite_schema part LEFT JOIN pragma_table_info(part.name) field
+"""
 
 _log = Logger()
-
 
 Inode = tuple[int, int]
 """What tells a file from another of the same name."""
@@ -39,8 +49,9 @@ class Prepared:
 
     secret: bytes = field(repr=False)
     inode: Inode
-    entries: int
-    size: int
+    totals: Totals
+    removals: int
+    """The number of the last removal that was written down."""
 
 
 def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
@@ -52,8 +63,11 @@ def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared
     def restored(path: Path) -> bool:
         return restore(path, lambda backup: prepare(backup, timeout))
 
-    if is_lost(path) and restored(path):
-        _log.warn("The store's file {path} was lost: its backup takes its place", path=str(path))
+    if is_lost(path) and backup_path(path).exists():
+        with alone(path):
+            # Another process may have been here first.
+            if is_lost(path) and restored(path):
+                _log.warn("The store's file {path} was lost: its backup takes its place", path=str(path))
     return prepare_or_replace(path, now, timeout, restored=restored)
 
 
@@ -67,12 +81,19 @@ def prepare_or_replace(
     Raises `CacheError` where it cannot be written, is locked for `timeout` seconds, belongs to another program or was
     written by a newer buddyproxy.
     """
-    inode = inode_of(path)
-    try:
-        return prepare(path, timeout, secret), False
-    except Damaged as error:
-        moved = move_aside(path, inode, now, str(error), restored)
-        return prepare(path, timeout, secret), moved
+    moved = False
+    while True:
+        inode = inode_of(path)
+        try:
+            return prepare(path, timeout, secret), moved
+        except Damaged as error:
+            if moved:
+                raise
+            moved = move_aside(path, inode, now, str(error), restored)
+        except CacheError:
+            # Unless it was another process that moved the file aside just now.
+            if inode_of(path) == inode:
+                raise
 
 
 def clear_file(path: Path, timeout: float = 5.0) -> int:
@@ -105,7 +126,7 @@ def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared
     except OSError as error:
         raise CacheError(f"{path}: the store cannot be opened: {error.strerror}") from error
     try:
-        with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
+        with closing(connect(path, timeout)) as connection:
             upgrade(connection, path, dict(_schemas()))
             return _inspect(connection, path, inode, secret)
     except sqlite3.Error as error:
@@ -148,13 +169,13 @@ def _check(path: Path) -> None:
 
 def upgrade(connection: sqlite3.Connection, path: Path, schemas: dict[int, str]) -> None:
     """Bring the schema of the file at `path` up to date, all of it or nothing; an older one is copied before."""
-    application = _pragma(connection, "application_id")
+    # In this order: another process may be making the file.
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
     known = max(schemas)
     if not tables:
         # Before the first page is written, which the change to WAL does.
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    elif application != _application_id(schemas[1]):
+    elif _pragma(connection, "application_id") != _application_id(schemas[1]):
         raise CacheError(f"{path}: this is another program's database; name another file for the store")
     if _pragma(connection, "user_version") > known:
         raise CacheError(f"{path}: a newer buddyproxy wrote this store; upgrade, or name another file for it")
@@ -191,19 +212,29 @@ def _keep(path: Path, version: int) -> None:
 
 
 def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: bytes | None) -> Prepared:
-    """Read what belongs to the store as a whole."""
-    try:
-        kept = _secret(connection, secret)
-        entries, size = connection.execute("SELECT total(entries), total(bytes) FROM totals").fetchone()
-        connection.execute("SELECT id FROM cache_entries LIMIT 0").fetchone()
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_ERROR:
-            # A table is missing, though the schema is up to date by its number.
-            raise Damaged(f"{path}: {error}") from error
-        raise
+    """Read what belongs to the store as a whole; raises `Damaged` where a part of the schema is missing."""
+    if missing := _whole() - _parts(connection):
+        # Though it is up to date by its number.
+        raise Damaged(f"{path}: it has no {b' '.join(min(missing)).decode()}")
+    kept = _secret(connection, secret)
     if not isinstance(kept, bytes) or len(kept) != SECRET_LENGTH:
         raise Damaged(f"{path}: the store's secret is damaged")
-    return Prepared(kept, inode, int(entries), int(size))
+    cursor = connection.cursor()
+    return Prepared(kept, inode, read_totals(cursor), last_removal(cursor))
+
+
+@cache
+def _whole() -> frozenset[tuple[bytes, ...]]:
+    """Return all parts of the schema."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for _, schema in sorted(_schemas()):
+            connection.executescript(schema)
+        return _parts(connection)
+
+
+def _parts(connection: sqlite3.Connection) -> frozenset[tuple[bytes, ...]]:
+    """Return the kind and name of each table, index and trigger that `connection` has, and of a table each column."""
+    return frozenset(connection.execute(_PARTS))
 
 
 def _secret(connection: sqlite3.Connection, secret: bytes | None) -> object:
@@ -253,18 +284,43 @@ def move_aside(path: Path, inode: Inode | None, now: float, why: str, restored: 
     """
     if inode is None or inode_of(path) != inode:
         return False
+    with alone(path):
+        if inode_of(path) != inode:
+            return False
+        aside = _rename(path, now)
+        successor = "its backup takes its place" if restored(path) else "a new one is made"
+    message = "The store was damaged ({why}): it is kept as {aside}, and {successor}"
+    _log.warn(message, why=why, aside=str(aside), successor=successor)
+    return True
+
+
+@contextmanager
+def alone(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
+    """Put another file in the place of the one at `path`, and have no other process do so meanwhile.
+
+    Raises `CacheError` where one still does after `timeout` seconds. The lock is one of SQLite's, on an empty file that
+    stays; a process that dies holds it no longer.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path}.lock", timeout=timeout, isolation_level=None)) as lock:
+            lock.execute("BEGIN EXCLUSIVE")
+            yield
+    except sqlite3.Error as error:
+        raise translated(error, path) from error
+
+
+def _rename(path: Path, now: float) -> Path:
+    """Give the file at `path`, and SQLite's two beside it, a name that nothing has yet; return it."""
     try:
         aside = _reserve(path, now)
-        for suffix in ("", "-wal", "-shm"):
+        # Its log before itself: a new file that another process makes must not lose one of its own.
+        for suffix in ("-wal", "-shm", ""):
             source = Path(f"{path}{suffix}")
             if source.exists():
                 source.rename(f"{aside}{suffix}")
     except OSError as error:
         raise CacheError(f"{path}: the damaged store cannot be moved aside: {error.strerror}") from error
-    successor = "its backup takes its place" if restored(path) else "a new one is made"
-    message = "The store was damaged ({why}): it is kept as {aside}, and {successor}"
-    _log.warn(message, why=why, aside=str(aside), successor=successor)
-    return True
+    return aside
 
 
 def _reserve(path: Path, now: float) -> Path:

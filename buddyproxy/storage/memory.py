@@ -26,6 +26,7 @@ class MemoryStorage:
     limit_bytes: int
     max_entries: int | None = None
     secret: bytes = field(factory=lambda: token_bytes(32), init=False, repr=False)
+    purges: int = field(default=0, init=False)
     _shelf: Shelf = field(factory=Shelf, init=False)
     _stored: int = field(default=0, init=False)
     _dropped: int = field(default=0, init=False)
@@ -68,7 +69,9 @@ class MemoryStorage:
 
     def store(self, stored: StoredResponse) -> None:
         """Keep `stored` where it is not too large; older variants of its key make room for it."""
-        responses = newest(stored, self._shelf.get(stored.key))
+        held = self._shelf.get(stored.key)
+        responses = newest(stored, held)
+        self._evicted += len({stored.variant, *(other.variant for other in held)}) - len(responses)
         if self._too_large(stored):
             # The one it replaces goes all the same: it is no longer what the origin says.
             self._dropped += 1
@@ -111,6 +114,7 @@ class MemoryStorage:
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
         """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        self.purges += 1
         return self._shelf.purge(Purge(selection, soft))
 
     async def remove_expired(self, now: float) -> int:
@@ -121,6 +125,7 @@ class MemoryStorage:
 
     async def clear(self) -> int:
         """Remove everything; return how many there were."""
+        self.purges += 1
         return self._shelf.clear()
 
     async def close(self) -> None:

@@ -69,7 +69,10 @@ def find(cursor: Cursor, key: bytes, compression: Compression = INSTALLED) -> Fo
 
 
 def encode(stored: StoredResponse, now: float, compression: Compression | None = None) -> Row:
-    """Return the values `INSERT` takes, for a response stored at `now`, compressed if that is to be."""
+    """Return the values `INSERT` takes, the body last, for a response stored at `now`, compressed if that is to be.
+
+    Raises `ValueError` or `struct.error` where it holds what no row can.
+    """
     coded = compression.code(stored) if compression else Coded(b"", stored.body)
     selecting = pack_parts([part for name, value in stored.selecting for part in (name, _optional(value))])
     marked = [coded.mark] if coded.mark else []

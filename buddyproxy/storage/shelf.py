@@ -23,9 +23,13 @@ SAFE = (b"GET", b"HEAD")
 """The methods whose stored responses an unsafe request to the same URI invalidates."""
 
 
+VARIANTS = 64
+"""How many stored responses one key may have: an origin may vary by what every request has another value of."""
+
+
 def newest(stored: StoredResponse, others: Responses) -> Responses:
-    """Return `stored` before `others`, less the one whose variant it replaces."""
-    return (stored, *(other for other in others if other.variant != stored.variant))
+    """Return `stored` before `others`, less the one it replaces, or the oldest where there are too many."""
+    return (stored, *(other for other in others if other.variant != stored.variant))[:VARIANTS]
 
 
 def _place(stored: StoredResponse) -> tuple[str, bytes] | None:

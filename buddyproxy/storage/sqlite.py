@@ -3,7 +3,8 @@
 Reads go to the readers' pool and are then seen through the changes yet to be written; changes go to the queue. The
 parts have their own modules: `database.py` the pools, `writing.py` the queue, `statements.py` and `rows.py` the SQL.
 
-Two processes may use one file: each sees what the other has written, and waits for it a while where both write.
+Several processes may use one file: each sees what the others have written, waits a while where they write too, and is
+told what they removed (see `removals.py`).
 """
 
 from contextlib import suppress
@@ -18,10 +19,11 @@ from buddyproxy.storage.backup import back_up, backup_age, remove_backups
 from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
+from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Responses
-from buddyproxy.storage.statements import Limits, Totals
+from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import StorageStats
 from buddyproxy.storage.trouble import Damaged, Full
 from buddyproxy.storage.writing import WriteQueue
@@ -46,15 +48,17 @@ class SqliteStorage:
     _touched: dict[bytes, int] = field(factory=dict, init=False)
     _touch_timer: IDelayedCall | None = field(default=None, init=False)
     _vacuuming: Pace = field(factory=pace.vacuuming, init=False)
-    _clears: int = field(default=0, init=False)
+    purges: int = field(default=0, init=False)
     _closed: bool = field(default=False, init=False)
     _hits: int = field(default=0, init=False)
     _misses: int = field(default=0, init=False)
     _expired: int = field(default=0, init=False)
+    _known_removals: int = field(init=False)
+    """The number of the last removal that was heard of."""
 
     def __attrs_post_init__(self) -> None:
-        prepared = self._database.prepared
-        totals = Totals(prepared.entries, prepared.size)
+        totals = self._database.prepared.totals
+        self._known_removals = self._database.prepared.removals
         self._queue = WriteQueue(self._database, self._clock, self._limits, totals, self._compression, self.each)
 
     @classmethod
@@ -105,6 +109,7 @@ class SqliteStorage:
             queued=queue.size,
             waiting=queue.waiting,
             flushes=queue.flushes,
+            bodies=queue.bodies,
         )
 
     async def lookup(self, key: bytes) -> Responses:
@@ -174,7 +179,7 @@ class SqliteStorage:
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
-        self._clears += 1
+        self.purges += 1
         count = await self._queue.clear()
         remove_backups(self._database.path)
         await self._vacuum()
@@ -187,10 +192,17 @@ class SqliteStorage:
         """
         if selection.everything and not soft:
             return await self.clear()
+        self.purges += 1
         count = await self._queue.purge(Purge(selection, soft))
         if count and not soft:
             await self._vacuum()
         return count
+
+    async def heard(self) -> Heard:
+        """Return what other processes removed since this was last asked; raises `CacheError`."""
+        heard = await self._database.read(heard_since, self._known_removals, self._queue.remover)
+        self._known_removals = heard.last
+        return heard
 
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
@@ -204,10 +216,10 @@ class SqliteStorage:
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.
 
-        Raises `CacheError` where that cannot be done, or the store is cleared or closed meanwhile.
+        Raises `CacheError` where that cannot be done, or the store is purged or closed meanwhile.
         """
-        clears = self._clears
-        await self._database.read(back_up, self._database.path, lambda: self._closed or self._clears != clears)
+        purges = self.purges
+        await self._database.read(back_up, self._database.path, lambda: self._closed or self.purges != purges)
 
     def backup_age(self) -> float:
         """Return how many seconds ago the backup was made; infinitely many where there is none."""

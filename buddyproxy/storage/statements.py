@@ -7,19 +7,27 @@ that nobody waits long for the writer.
 
 from collections.abc import Iterable, Mapping
 from sqlite3 import Cursor
+from struct import error as StructError
 
 from attrs import field, frozen
 
+from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
-from buddyproxy.storage.rows import INSERT, encode
-from buddyproxy.storage.stats import Held
+from buddyproxy.storage.removals import note
+from buddyproxy.storage.rows import INSERT, Row, encode
+from buddyproxy.storage.shelf import VARIANTS
+from buddyproxy.storage.stats import Bodies, Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
+_CROWDED = """
+    DELETE FROM cache_entries WHERE key = ?1
+    AND id <= (SELECT id FROM cache_entries WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
+"""
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
 # As bytes: what a damaged file has for a name may be no text.
 _TOTALS = "SELECT CAST(mapping AS BLOB), total(entries), total(bytes) FROM totals GROUP BY mapping"
@@ -46,11 +54,23 @@ class Totals:
     entries: int
     size: int
     mappings: Mapping[str, Held] = field(factory=dict, eq=False)
-    """What of it belongs to each mapping, where that is known."""
+    """What of it belongs to each mapping."""
 
     def within(self, limits: Limits) -> bool:
         """Return whether that is no more than it may hold."""
         return self.entries <= limits.max_entries and self.size <= limits.max_bytes
+
+
+@frozen
+class Written:
+    """What writing a batch came to: what the store holds now, perhaps too much, and what that took."""
+
+    totals: Totals
+    bodies: Bodies = Bodies()
+    unwritable: int = 0
+    """How many responses were left out because they could not be written down."""
+    evicted: int = 0
+    """How many went because their key had too many."""
 
 
 @frozen
@@ -61,30 +81,48 @@ class Evicted:
     count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
-    """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
+def write(
+    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+) -> Written:
+    """Make `changes`, all but clearing and purging, at `now`; others hear from `remover` what is removed."""
     # Before the lock is taken, which the first change does: it may take a while.
-    rows = [encode(stored, now, compression) for stored in changes.stored]
-    forget(cursor, changes)
+    encoded = ((stored, _encoded(stored, now, compression)) for stored in changes.stored)
+    rows = [(stored, row) for stored, row in encoded if row is not None]
+    forget(cursor, changes, remover)
     cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
-    cursor.executemany(INSERT, rows)
+    cursor.executemany(INSERT, [row for _, row in rows])
+    crowded = cursor.executemany(
+        _CROWDED, [(key, VARIANTS) for key in {stored.key for stored in changes.stored}]
+    ).rowcount
     tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
-    return read_totals(cursor)
+    bodies = Bodies(sum(len(stored.body) for stored, _ in rows), sum(len(row[-1]) for _, row in rows))
+    return Written(read_totals(cursor), bodies, changes.stored.count - len(rows), crowded)
 
 
-def forget(cursor: Cursor, changes: Changes) -> None:
-    """Remove what `changes` is to remove, all but clearing."""
+def _encoded(stored: StoredResponse, now: float, compression: Compression | None) -> Row | None:
+    """Return the row that `stored` makes, or None where it makes none, which must not cost the others of its batch."""
+    try:
+        return encode(stored, now, compression)
+    except (StructError, ValueError):
+        return None
+
+
+def forget(cursor: Cursor, changes: Changes, remover: bytes) -> None:
+    """Remove what `changes` is to remove, all but clearing and purging; others hear of it from `remover`."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
+    note(cursor, remover, changes.forgotten)
     cursor.executemany(_DISCARD, changes.damaged.items())
 
 
-def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
+def write_through(
+    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+) -> Written:
     """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
     # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
     cursor.execute("PRAGMA synchronous = FULL")
-    return write(cursor, changes, now, compression)
+    return write(cursor, changes, now, compression, remover)
 
 
 def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:

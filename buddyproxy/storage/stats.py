@@ -31,6 +31,20 @@ class Flushes:
 
 
 @frozen
+class Bodies:
+    """Bytes of bodies that were written to the medium."""
+
+    received: int = 0
+    """As they were received."""
+    written: int = 0
+    """As they stand there."""
+
+    def and_also(self, other: "Bodies") -> "Bodies":
+        """Return these and `other` together."""
+        return Bodies(self.received + other.received, self.written + other.written)
+
+
+@frozen
 class StorageStats:
     """A store's figures at one moment; the counters count from when it was opened."""
 
@@ -63,6 +77,8 @@ class StorageStats:
     waiting: int = 0
     """Changes waiting to be written."""
     flushes: Flushes = Flushes()
+    bodies: Bodies = Bodies()
+    """What it wrote of them; nothing where there is no medium."""
     tiers: Mapping[str, "StorageStats"] = field(factory=dict)
     """The figures of each of its tiers, the quickest first; none where it is only one."""
 
@@ -71,3 +87,11 @@ class StorageStats:
         """Return which part of the lookups found something; None before the first."""
         lookups = self.hits + self.misses
         return self.hits / lookups if lookups else None
+
+    @property
+    def compression_ratio(self) -> float | None:
+        """Return how many bytes of bodies were received for each that was written; None before the first.
+
+        It is that of what was written since the store was opened, whether it is still there or not.
+        """
+        return self.bodies.received / self.bodies.written if self.bodies.written else None

@@ -14,6 +14,9 @@ A lookup that waits for the disk may be overtaken: what it finds may have been i
 promote it would bring it back for good. So each puts down a token for its key, each change takes up the tokens of what
 it touches, and only a lookup that finds its token again may promote. An invalidation cannot know which keys it
 touches, and takes up all of them.
+
+Other processes may remove what memory holds from the disk. What they did is asked for every `REFRESH_EVERY` seconds,
+not at each hit, which must not wait: until then memory answers as before.
 """
 
 from typing import Protocol
@@ -24,12 +27,16 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.removals import Heard
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.shelf import Responses, newest
 from buddyproxy.storage.stats import StorageStats
 
 VACANT_LIMIT = 10_000
 """How many keys are remembered as having nothing on the disk, while their answers are on the way."""
+
+REFRESH_EVERY = 1.0
+"""Seconds after which memory should be told again what other processes have removed."""
 
 
 class Disk(Storage, Protocol):
@@ -38,6 +45,9 @@ class Disk(Storage, Protocol):
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
 
+    async def heard(self) -> Heard:
+        """Return what other processes removed since this was last asked; raises `CacheError`."""
+
 
 @define(eq=False)
 class TieredStorage:
@@ -45,6 +55,7 @@ class TieredStorage:
 
     memory: MemoryStorage
     disk: Disk
+    purges: int = field(default=0, init=False)
     _reading: dict[bytes, object] = field(factory=dict, init=False)
     """The token of the last lookup under way at the disk, by key, unless a change took it up."""
     _vacant: dict[bytes, None] = field(factory=dict, init=False)
@@ -113,6 +124,7 @@ class TieredStorage:
 
         What both tiers had counts once.
         """
+        self.purges += 1
         self._reading.clear()
         above = await self.memory.purge(selection, soft=soft)
         # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
@@ -127,6 +139,7 @@ class TieredStorage:
 
     async def clear(self) -> int:
         """Remove everything; return how many there were, counting what both tiers had once."""
+        self.purges += 1
         self._reading.clear()
         above = await self.memory.clear()
         below = await self.disk.clear()
@@ -134,6 +147,19 @@ class TieredStorage:
         self._reading.clear()
         await self.memory.clear()
         return max(above, below)
+
+    async def refresh(self) -> None:
+        """Let go of what others have removed from the disk; raises `CacheError` where it cannot be asked."""
+        heard = await self.disk.heard()
+        if heard.places == ():
+            return
+        # As with a purge of our own: what is on its way may be older.
+        self.purges += 1
+        self._reading.clear()
+        if heard.places is None:
+            await self.memory.clear()
+        for mapping, uri in heard.places or ():
+            self.memory.invalidate(mapping, uri)
 
     async def close(self) -> None:
         """Write out what is still to be written, and let go of both tiers."""

@@ -14,6 +14,8 @@ Where `each` store is to last by itself, a batch is sealed as soon as the one be
 committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
+from contextlib import suppress
+
 from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -22,14 +24,16 @@ from twisted.logger import Logger
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace, statements
+from buddyproxy.storage.backup import purge_backup, remove_backups
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.removals import new_remover, note_purge
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.statements import Limits, Totals
-from buddyproxy.storage.stats import Flushes
+from buddyproxy.storage.stats import Bodies, Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
 
 WRITE_AFTER = 0.035
@@ -58,6 +62,8 @@ class WriteQueue:
     compression: Compression | None = None
     each: bool = False
     """Whether each store is written by itself, at once, and forced to the medium before the next."""
+    remover: bytes = field(factory=new_remover, init=False)
+    """What others know it by where it removed something."""
     removing: Pace = field(factory=pace.removing, init=False)
     purging: Pace = field(factory=pace.purging, init=False)
     stored: int = field(default=0, init=False)
@@ -66,6 +72,7 @@ class WriteQueue:
     damaged: int = field(default=0, init=False)
     failed: int = field(default=0, init=False)
     flushes: Flushes = field(default=Flushes(), init=False)
+    bodies: Bodies = field(default=Bodies(), init=False)
     size: int = field(default=0, init=False)
     """Bytes waiting to be written."""
     oldest: Changes = field(factory=Changes, init=False)
@@ -224,14 +231,23 @@ class WriteQueue:
         return None
 
     async def _write(self, changes: Changes) -> None:
+        if changes.cleared or changes.purges:
+            # Before all else: no backup being made now is to keep what goes.
+            await self.database.remove(note_purge, self.remover)
         if changes.cleared:
+            with suppress(CacheError):
+                # Whoever clears is told of it when all is done.
+                remove_backups(self.database.path)
             last = await self.database.write(statements.last_row)
             while removed := await self.database.remove(statements.remove_until, last, self.removing):
                 changes.removed += removed
         for purging in changes.purges:
             await self._purge(purging)
+        if changes.cleared or changes.purges:
+            await self.database.remove(note_purge, self.remover)
         for part in changes.one_by_one() if self.each else (changes,):
             await self._write_part(part)
+            changes.committed += part.stored.count
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
@@ -240,9 +256,15 @@ class WriteQueue:
     async def _write_part(self, changes: Changes) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        self.totals = await self.database.write(write, changes, began, self.compression)
+        written = await self.database.write(write, changes, began, self.compression, self.remover)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
+        self.totals = written.totals
+        self.bodies = self.bodies.and_also(written.bodies)
+        self.evicted += written.evicted
+        self.dropped += written.unwritable
+        if written.unwritable:
+            _log.warn("{count} of the responses to store cannot be written down", count=written.unwritable)
 
     async def _forget(self, changes: Changes) -> bool:
         """Remove what `changes` removes, though there is no room for what it stores; return whether that is done."""
@@ -251,7 +273,7 @@ class WriteQueue:
         if not (changes.forgotten or changes.damaged):
             return True
         try:
-            await self.database.remove(statements.forget, changes)
+            await self.database.remove(statements.forget, changes, self.remover)
         except CacheError:
             return False
         return True
@@ -265,6 +287,8 @@ class WriteQueue:
         self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
 
     async def _purge(self, purging: Purging) -> None:
+        # The backup first: once it is gone from the file, it is gone for good.
+        await self.database.read(lambda _: purge_backup(self.database.path, purging))
         rows = await self.database.read(find_rows, purging.query)
         start = 0
         while some := rows[start : start + self.purging.budget]:
@@ -286,7 +310,7 @@ class WriteQueue:
     def _give_up(self, changes: Changes, *, kept: bool) -> None:
         """Drop what `changes` is to store; unless it is `kept`, its promise to remove goes over to the next batch."""
         self._leave(changes)
-        self.dropped += changes.stored.count
+        self.dropped += changes.stored.count - changes.committed
         if not kept:
             self.oldest.keep_promises_of(changes)
 

@@ -10,6 +10,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Headers, Response
 from buddyproxy.storage import Storage
 from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.shelf import VARIANTS
 from tests.storage.samples import NOW, key, language, stored
 
 _times = st.floats(allow_nan=False)
@@ -130,6 +131,27 @@ class StorageContract:
             await self.settle()
         self.storage.store(stored(body=b"fr", selecting=language(b"fr")))
         self.assertEqual(await self.bodies(), [b"fr", b"b'de'", b"b''", b"None"])
+
+    async def test_many_variants(self) -> None:
+        """Of one key the last responses are kept, so many and no more; one that is stored again counts as new."""
+        names = [b"%d" % number for number in range(VARIANTS + 5)]
+        for settle_at in (VARIANTS // 2, VARIANTS + 5, 0):
+            for number, name in enumerate(names):
+                self.storage.store(stored(body=name, selecting=language(name)))
+                if number == settle_at:
+                    await self.settle()
+                    await self.bodies()
+            self.storage.store(stored(body=b"again", selecting=language(names[10])))
+            self.storage.store(stored("b"))
+            kept = [b"again", *(name for name in reversed(names[5:]) if name != names[10])]
+            for _ in range(2):
+                self.assertEqual(await self.bodies(), kept)
+                await self.settle()
+            self.assertEqual(await self.bodies("b"), [b"hello"])
+            self.storage.store(stored(body=b"plain"))
+            await self.settle()
+            self.assertEqual(await self.bodies(), [b"plain", *kept[:-1]])
+            self.assertEqual(await self.storage.clear(), VARIANTS + 1)
 
     async def test_replaced(self) -> None:
         """A response takes the place of the one of its variant, and comes first."""
@@ -252,6 +274,23 @@ class StorageContract:
             await self.settle()
             self.assertEqual(list(await self.storage.lookup(key("a"))), [stored(body=b"new", tags="t")])
             self.assertEqual(await self.storage.clear(), 1)
+
+    async def test_purges(self) -> None:
+        """Who asked before a purge can tell at once that there was one, whatever it changed; nothing else is one."""
+        known = [self.storage.purges]
+        purging = []
+        for soft in (True, False):
+            purging.append(Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai"), soft=soft)))
+            known.append(self.storage.purges)
+        purging.append(Deferred.fromCoroutine(self.storage.clear()))
+        known.append(self.storage.purges)
+        self.assertEqual(len(set(known)), 4)
+        for each in purging:
+            await each
+        self.storage.store(stored())
+        self.storage.invalidate("openai", stored().uri)
+        await self.storage.remove_expired(NOW)
+        self.assertEqual(self.storage.purges, known[-1])
 
     async def test_tags_go_with_their_response(self) -> None:
         """A response replaced, invalidated or cleared is not found by its tags any more."""

@@ -4,6 +4,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.shelf import VARIANTS
 from buddyproxy.storage.stats import StorageStats
 
 
@@ -14,6 +15,7 @@ class FakeStorage:
     secret: bytes = bytes(range(32))
     kept: list[StoredResponse] = field(factory=list)
     touched: list[bytes] = field(factory=list)
+    purges: int = 0
     closed: bool = False
 
     @property
@@ -29,12 +31,15 @@ class FakeStorage:
     def store(self, stored: StoredResponse) -> None:
         same = (stored.key, stored.variant)
         self.kept = [stored, *(other for other in self.kept if (other.key, other.variant) != same)]
+        crowded = [other for other in self.kept if other.key == stored.key][VARIANTS:]
+        self.kept = [other for other in self.kept if other not in crowded]
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
         gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
         self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+        self.purges += 1
         purge = Purge(selection, soft)
         count = sum(map(purge.affects, self.kept))
         self.kept = list(purge.over(tuple(self.kept)))
@@ -44,6 +49,7 @@ class FakeStorage:
         return self._keep([stored for stored in self.kept if stored.remove_after > now])
 
     async def clear(self) -> int:
+        self.purges += 1
         return self._keep([])
 
     def _keep(self, kept: list[StoredResponse]) -> int:

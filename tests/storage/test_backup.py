@@ -6,12 +6,16 @@ import stat
 from contextlib import closing
 from pathlib import Path
 
+from twisted.internet import reactor
 from twisted.internet.defer import Deferred
+from twisted.internet.threads import blockingCallFromThread
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.backup import PAGES, backup_path, copy, is_lost
+from buddyproxy.storage.backup import PAGES, back_up, backup_path, copy, is_lost
 from buddyproxy.storage.files import clear_file, prepare, prepare_or_restore, upgrade
+from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.sqlite import SqliteStorage
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, stored
 
@@ -89,6 +93,81 @@ class BackUpTests(SqliteCase):
         with self.assertRaises(CacheError):
             await backing_up
         self.assertEqual(self.files(), [])
+
+    def restored(self) -> None:
+        """Lose the file, and open its backup in its place."""
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+        with warnings():
+            self.storage = self.open()
+
+    async def test_purged(self) -> None:
+        """What was purged does not come back with the backup, nor unmarked; the backup is no younger for it."""
+        for name in "abc":
+            self.storage.store(stored(name, tags=name))
+        await self.storage.flush()
+        await self.storage.back_up()
+        os.utime(self.backup, (NOW - 7200, NOW - 7200))
+        await self.storage.purge(Selection(tag=b"a"))
+        await self.storage.purge(Selection(tag=b"b"), soft=True)
+        self.assertEqual(self.storage.backup_age(), 7200)
+        await self.storage.close()
+        self.restored()
+        self.assertEqual(await self.present(*"abc"), ["b", "c"])
+        outdated = [one.outdated for name in "bc" for one in await self.storage.lookup(key(name))]
+        self.assertEqual(outdated, [True, False])
+
+    async def test_purged_meanwhile(self) -> None:
+        """A backup in the making when something is purged is given up, whoever purged it, and the one before stays."""
+        other = self.open()
+        for storage in (self.storage, other):
+            await self.fill("a", "b")
+            await self.storage.back_up()
+            with self.assertRaises(CacheError):
+                await self.database.read(self.slowly, storage)
+            self.assertEqual((self.in_backup(), self.files()), (1, ["cache.sqlite.backup"]))
+
+    def slowly(self, cursor: sqlite3.Cursor, storage: SqliteStorage) -> None:
+        """Back up, in a reader's thread; let `storage` purge "a" when it is half done."""
+        purged = []
+
+        def meanwhile() -> bool:
+            if not purged:
+                purging = storage.purge(Selection(key=key("a")))
+                purged.append(blockingCallFromThread(reactor, lambda: Deferred.fromCoroutine(purging)))
+            return False
+
+        back_up(cursor, self.path, meanwhile)
+
+    async def test_crash_while_purging(self) -> None:
+        """What is purged from the file is purged from the backup before: a crash between brings nothing back."""
+        await self.fill("a", "b")
+        await self.storage.back_up()
+        with self.connect() as connection:
+            connection.execute("CREATE TRIGGER kept BEFORE DELETE ON cache_entries BEGIN SELECT RAISE(ABORT, ''); END")
+        with warnings(), self.assertRaises(CacheError):
+            await self.storage.purge(Selection(key=key("a")))
+        self.assertEqual((len(self.rows("SELECT id FROM cache_entries")), self.in_backup()), (2, 1))
+
+    async def test_cannot_be_purged(self) -> None:
+        """A backup that cannot be purged is removed; where that cannot be done either, it is said."""
+        await self.fill("a")
+        for damage in (b"garbage ", b"SQLite format 3\0"):
+            self.backup.write_bytes(damage * 1000)
+            with warnings() as said:
+                await self.storage.purge(Selection(key=key("a")))
+            self.assertEqual((len(said), self.files()), (1, []))
+        self.backup.mkdir()
+        with warnings() as said:
+            await self.storage.purge(Selection(key=key("a")))
+        self.assertEqual([event["log_level"].name for event in said], ["warn", "error"])
+
+    async def test_left_by_a_purge(self) -> None:
+        """What a purge cut short left beside a backup does not get into the next one."""
+        self.backup.with_name(f"{self.backup.name}-wal").write_bytes(b"garbage " * 1000)
+        await self.fill("a")
+        await self.storage.back_up()
+        self.assertEqual(self.files(), ["cache.sqlite.backup"])
 
     async def test_cannot_be_made(self) -> None:
         """Where it cannot be made, that is said, and the store goes on."""

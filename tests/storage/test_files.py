@@ -3,13 +3,15 @@
 import os
 import sqlite3
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
+from threading import Barrier
 
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import clear_file, inode_of, move_aside, prepare_or_replace
+from buddyproxy.storage.files import alone, clear_file, inode_of, move_aside, prepare_or_replace
 from tests.storage.open import warnings
 from tests.storage.samples import NOW
 
@@ -52,7 +54,7 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.prepare(), secret)
         tables = {name for (name,) in self.query("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.assertLessEqual({"cache_entries", "metrics", "config_history", "properties"}, tables)
-        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 2)):
+        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 3)):
             self.assertEqual(self.query(f"PRAGMA {pragma}"), [(value,)], pragma)
 
     def test_private(self) -> None:
@@ -100,6 +102,10 @@ class FilesTests(SynchronousTestCase):
             ("a table is missing", lambda: self.execute("DROP TABLE cache_entries")),
             ("the totals are missing", lambda: self.execute("DROP TABLE totals")),
             ("the properties are missing", lambda: self.execute("DROP TABLE properties")),
+            ("the tags are missing", lambda: self.execute("DROP TABLE cache_tags")),
+            ("a column is missing", lambda: self.execute("ALTER TABLE cache_tags RENAME COLUMN tag TO label")),
+            ("an index is missing", lambda: self.execute("DROP INDEX cache_entries_by_uri")),
+            ("a trigger is missing", lambda: self.execute("DROP TRIGGER cache_entries_inserted")),
             ("the secret is too short", lambda: self.execute("UPDATE properties SET value = x'00'")),
             ("the secret is text", lambda: self.execute("UPDATE properties SET value = 'secret'")),
         )
@@ -197,6 +203,43 @@ class FilesTests(SynchronousTestCase):
         self.assertFalse(move_aside(self.path, (0, 0), NOW, "damaged"))
         self.assertTrue(self.path.exists())
         self.assertIsNone(inode_of(self.directory / "nothing"))
+
+    def test_one_at_a_time(self) -> None:
+        """While one process puts a file in the place of a damaged one, no other does."""
+        self.prepare()
+        waited: list[CacheError] = []
+
+        def restored(path: Path) -> bool:
+            self.assertFalse(path.exists())
+            with self.assertRaises(CacheError) as raised, alone(path, 0.05):
+                self.fail("two at a time")
+            waited.append(raised.exception)
+            return False
+
+        self.assertTrue(move_aside(self.path, inode_of(self.path), NOW, "damaged", restored))
+        self.assertEqual(len(waited), 1)
+        with alone(self.path, 0.05):
+            self.prepare()
+
+    def test_many_at_once(self) -> None:
+        """However many processes find a file damaged, one moves it aside, and all use the one new file."""
+        self.path.parent.mkdir(parents=True)
+        for number in range(1, 9):
+            self.path.write_bytes(b"garbage " * 1000)
+            for suffix in ("-wal", "-shm"):
+                Path(f"{self.path}{suffix}").unlink(missing_ok=True)
+            together = Barrier(4)
+
+            def come(together: Barrier = together) -> tuple[bytes, bool]:
+                together.wait(10)
+                prepared, replaced = prepare_or_replace(self.path, NOW, 5)
+                return prepared.secret, replaced
+
+            with ThreadPoolExecutor(4) as processes:
+                found = [process.result() for process in [processes.submit(come) for _ in range(4)]]
+            self.assertEqual(len({secret for secret, _ in found}), 1)
+            self.assertEqual(sum(replaced for _, replaced in found), 1)
+            self.assertEqual(len(list(self.path.parent.glob("*.damaged-*"))), number)
 
     def test_cannot_be_moved(self) -> None:
         """Where a damaged file cannot be moved aside, that is said."""

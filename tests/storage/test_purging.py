@@ -100,15 +100,17 @@ class UpgradeTests(SynchronousTestCase):
         first = Path(statements.__file__).parent / "schema" / "001_stored_responses.sql"
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(first.read_text())
-            connection.execute("CREATE TABLE cache_tags (tag, entry)")
+            connection.executescript(
+                "CREATE TABLE cache_tags (tag, entry); CREATE TABLE removals (remover, mapping, uri)"
+            )
             storing = Changes()
             for name, tags in (("plain", ""), ("tagged", "t"), ("another", "")):
                 storing.store(stored(name, body=b"Cache-Tag: no field", tags=tags))
             statements.write(connection.cursor(), storing, NOW)
-            connection.execute("DROP TABLE cache_tags")
+            connection.executescript("DROP TABLE cache_tags; DROP TABLE removals")
             connection.execute("PRAGMA user_version = 1")
             connection.commit()
-        self.assertEqual(prepare(path, 0.05).entries, 2)
+        self.assertEqual(prepare(path, 0.05).totals.entries, 2)
         with closing(sqlite3.connect(path)) as connection:
             kept = connection.execute("SELECT key FROM cache_entries ORDER BY id").fetchall()
             self.assertEqual(kept, [(key("plain"),), (key("another"),)])

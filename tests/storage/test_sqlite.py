@@ -1,14 +1,17 @@
 """The SQLite store: what lasts, what goes when there is too much, and what is seen while it is being written."""
 
+import sqlite3
 import stat
 
 from twisted.internet.defer import Deferred
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage import sqlite, writing
+from buddyproxy.storage import sqlite as module
+from buddyproxy.storage import writing
+from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
-from buddyproxy.storage.stats import Flushes, Held
+from buddyproxy.storage.stats import Bodies, Flushes, Held
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import NOW, key, language, stored
 
@@ -68,21 +71,21 @@ class LastingTests(SqliteCase):
             await self.bodies()
         self.storage.touch(key("a"))
         self.assertEqual(self.rows(query), [(0, NOW), (0, NOW)])
-        self.clock.advance(sqlite.TOUCH_EVERY)
+        self.clock.advance(module.TOUCH_EVERY)
         self.clock.advance(writing.WRITE_AFTER)
         await self.written()
         self.assertEqual(self.rows(query), [(4, self.clock.seconds()), (0, NOW)])
 
     async def test_few_uses_are_noted(self) -> None:
         """Where too many are used at a time, some are not noted."""
-        names = [str(number) for number in range(sqlite.TOUCH_LIMIT + 1)]
+        names = [str(number) for number in range(module.TOUCH_LIMIT + 1)]
         for name in names:
             self.storage.store(stored(name))
         for name in names + names:
             self.storage.touch(key(name))
         await self.storage.flush()
         counts = self.rows("SELECT access_count FROM cache_entries ORDER BY id")
-        self.assertEqual(counts, [(2,)] * sqlite.TOUCH_LIMIT + [(0,)])
+        self.assertEqual(counts, [(2,)] * module.TOUCH_LIMIT + [(0,)])
 
     async def test_closed(self) -> None:
         """A closed store takes nothing and has nothing, and nobody fails for it."""
@@ -309,14 +312,16 @@ class WritingTests(SqliteCase):
         self.assertEqual(self.count(), 2)
 
     async def test_unwritable_response(self) -> None:
-        """A response that cannot be written costs its batch, and nothing after it."""
-        self.storage.store(stored("a", mapping="no text: \ud800"))
-        with warnings() as said, self.assertRaises(CacheError):
-            await self.storage.flush()
-        self.assertEqual([event["error"] for event in said], ["UnicodeEncodeError"])
+        """A response that cannot be written down costs itself only, and is counted; what it replaces goes."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
         self.storage.store(stored("b"))
-        self.assertEqual(await self.present("b"), ["b"])
-        self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (1, 1))
+        self.storage.store(stored("a", mapping="no text: \ud800"))
+        self.storage.store(stored("c"))
+        with warnings() as said:
+            self.assertEqual(await self.present(*"abc"), ["b", "c"])
+        self.assertEqual([event["count"] for event in said], [1])
+        self.assertEqual((self.storage.stats.dropped, self.storage.stats.failed), (1, 0))
 
 
 class EachTests(SqliteCase):
@@ -385,10 +390,58 @@ class EachTests(SqliteCase):
         self.assertEqual(await self.present(*"abc"), [*"abc"])
         self.assertEqual((self.storage.stats.entries, self.storage.stats.dropped), (3, 0))
 
+    async def fail_at(self, number: int) -> None:
+        """Let the store that is written `number`-th from now on fail for want of room."""
+        await self.database.write(
+            lambda cursor: cursor.executescript(
+                f"""
+                CREATE TEMP TABLE counted (number);
+                CREATE TEMP TRIGGER full AFTER INSERT ON main.cache_entries BEGIN
+                    INSERT INTO counted VALUES (1);
+                    SELECT RAISE(ABORT, 'full') WHERE (SELECT count(*) FROM counted) = {number};
+                END;
+                """
+            ).fetchall()
+        )
+
+    async def test_fails_half_way(self) -> None:
+        """Where a store fails, those committed before it are there, and not counted as dropped."""
+        await self.fail_at(3)
+        with self.busy_writer(), warnings():
+            for name in "abcd":
+                self.storage.store(stored(name))
+        with self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual(await self.present(*"abcd"), ["a", "b"])
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.dropped), (2, 2))
+
+    async def test_locked_half_way(self) -> None:
+        """Where another process comes between two stores, those committed are not written again."""
+        other = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        self.addCleanup(other.close)
+        begun: list[str] = []
+
+        def trace(statement: str) -> None:
+            if statement == "BEGIN IMMEDIATE":
+                begun.append(statement)
+                if len(begun) == 3:
+                    other.execute(statement)
+
+        await self.database.write(lambda cursor: cursor.connection.set_trace_callback(trace))
+        with self.busy_writer(), warnings():
+            for name in "abc":
+                self.storage.store(stored(name))
+        with warnings(), self.assertRaises(CacheError):
+            await self.storage.flush()
+        self.assertEqual(len(self.rows("SELECT id FROM cache_entries")), 2)
+        other.execute("ROLLBACK")
+        self.assertEqual(await self.present(*"abc"), [*"abc"])
+        self.assertEqual(self.storage.stats.bodies.received, 3 * len(stored().body))
+
 
 class StatsTests(SqliteCase):
     async def test_held(self) -> None:
-        """What is held, of each mapping too, is known with every write, whoever else writes, and after cleaning."""
+        """What is held, of each mapping too, is known from the start, with every write, and after cleaning."""
         for name, mapping in (("a", "one"), ("b", "one"), ("c", "two"), ("d", "three")):
             self.storage.store(stored(name, mapping=mapping, remove_after=NOW + ord(name)))
         self.assertEqual((self.storage.stats.entries, self.storage.stats.waiting), (0, 4))
@@ -397,12 +450,29 @@ class StatsTests(SqliteCase):
         self.assertEqual(self.storage.stats.mappings, held)
         self.assertEqual((self.storage.stats.size, self.storage.stats.waiting), (4 * SIZE, 0))
         other = self.open()
-        self.assertEqual((other.stats.entries, other.stats.mappings), (4, {}))
+        self.assertEqual((other.stats.entries, other.stats.mappings), (4, held))
         self.assertEqual(await other.remove_expired(NOW + ord("b")), 2)
         self.assertEqual(other.stats.mappings, {"two": Held(1, SIZE), "three": Held(1, SIZE)})
         self.assertEqual((other.stats.expired, other.stats.evicted), (2, 0))
         await other.purge(Selection(mapping="two"))
         self.assertEqual(other.stats.mappings, {"three": Held(1, SIZE)})
+
+    async def test_compression_ratio(self) -> None:
+        """How much smaller bodies were written than they were received, whatever became of them since."""
+        self.assertIsNone(self.storage.stats.compression_ratio)
+        self.storage.store(stored(body=b"x" * 10_000))
+        await self.storage.flush()
+        self.assertEqual(self.storage.stats.compression_ratio, 1)
+        self.compression = Compression()
+        self.storage = self.open()
+        self.storage.store(stored(body=b"x" * 20_000))
+        self.storage.store(stored("b", body=b"too short"))
+        await self.storage.flush()
+        written = self.rows("SELECT total(length(body)) FROM cache_entries")[0][0]
+        self.assertEqual(self.storage.stats.bodies, Bodies(20_009, written))
+        self.assertGreater(self.storage.stats.compression_ratio, 100)
+        await self.storage.clear()
+        self.assertEqual(self.storage.stats.bodies, Bodies(20_009, written))
 
     async def test_evicted(self) -> None:
         """What was evicted is no longer held."""

@@ -20,11 +20,11 @@ class StatementsTests(SynchronousTestCase):
         with closing(sqlite3.connect(path)) as connection:
             storing = Changes()
             storing.store(stored())
-            totals = statements.write(connection.cursor(), storing, NOW)
-            self.assertEqual(totals, statements.Totals(1, stored().size))
+            written = statements.write(connection.cursor(), storing, NOW)
+            self.assertEqual(written.totals, statements.Totals(1, stored().size))
             ((row, checksum),) = connection.execute("SELECT id, checksum FROM cache_entries").fetchall()
             for given, left in ((b"another's", 1), (checksum, 0)):
                 discarding = Changes()
                 discarding.discard(row, given)
-                totals = statements.write(connection.cursor(), discarding, NOW)
-                self.assertEqual(totals.entries, left)
+                written = statements.write(connection.cursor(), discarding, NOW)
+                self.assertEqual(written.totals.entries, left)
