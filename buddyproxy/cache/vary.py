@@ -11,7 +11,14 @@ from buddyproxy.message import Headers, Request, Response
 
 # Fields by which a caller says what it prefers.
 _PREFERENCES: Final = frozenset({b"accept", b"accept-charset", b"accept-encoding", b"accept-language"})
-_WHOLE_WEIGHT: Final = re.compile(rb";q=1(?:\.0{0,3})?$")
+
+# One thing preferred: without quotes, and with its weight, if any, at the end (RFC 9110, 12.4.2 and 12.5).
+_TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_PREFERENCE: Final = re.compile(
+    b"(?P<range>" + _TOKEN + b"(?:/" + _TOKEN + b")?)"
+    rb"(?P<parameters>(?:[ \t]*;[ \t]*(?![qQ]=)" + _TOKEN + b"=" + _TOKEN + b")*)"
+    rb"(?:[ \t]*;[ \t]*[qQ]=(?:(?P<weight>0(?:\.\d{0,3})?)|1(?:\.0{0,3})?))?"
+)
 
 # Longer values are read each time: what is remembered has a bound in bytes too.
 _REMEMBERED: Final = 500
@@ -56,23 +63,33 @@ def field_value(headers: Headers, name: bytes) -> bytes | None:
     if combined is None:
         return None
     if name in _PREFERENCES:
-        return (_preferences if len(combined) <= _REMEMBERED else _preferences.__wrapped__)(combined)
-    # White space inside quotes has a meaning.
-    return combined if b'"' in combined else b",".join(member.strip(b" \t") for member in combined.split(b","))
+        spelled = (_preferences if len(combined) <= _REMEMBERED else _preferences.__wrapped__)(combined)
+        # RFC 9110, 12.4.1: no preference is what is meant where nothing is said.
+        return None if name == b"accept" and spelled == b"*/*" else spelled
+    return _spaced(combined)
+
+
+def _spaced(value: bytes) -> bytes:
+    """Return `value` without white space around its members; inside quotes it has a meaning."""
+    return value if b'"' in value else b",".join(member.strip(b" \t") for member in value.split(b","))
 
 
 @lru_cache(maxsize=1024)
-def _preferences(value: bytes) -> bytes | None:
+def _preferences(value: bytes) -> bytes:
     """Return one spelling for all that express the same preferences (RFC 9110, 12.4 and 12.5).
 
-    Neither case nor order has a meaning among them, a weight of 1 is the default, and "anything" is what is meant where
-    nothing is said.
+    Nobody may rely on their order (12.5.4), the case of what is preferred has no meaning, and a weight of 1 is the
+    default; but values of a media type's parameters may be case-sensitive (8.3.1). What is no such list, or names one
+    thing twice, stays as it is: nobody knows what it means.
     """
-    if b'"' in value:
-        return value
-    members = (_WHOLE_WEIGHT.sub(b"", re.sub(rb"[ \t]", b"", member.lower())) for member in value.split(b","))
-    spelled = b",".join(sorted(filter(None, members)))
-    return None if spelled == b"*/*" else spelled
+    members = [member for part in value.split(b",") if (member := part.strip(b" \t"))]
+    matches = [match for member in members if (match := _PREFERENCE.fullmatch(member))]
+    weights = {
+        match["range"].lower() + re.sub(rb"[ \t]", b"", match["parameters"]): match["weight"] for match in matches
+    }
+    if len(weights) < len(members):
+        return _spaced(value)
+    return b",".join(sorted(what + b";q=" + weight if weight else what for what, weight in weights.items()))
 
 
 def _value(headers: Headers, name: bytes, policy: Policy) -> bytes | None:
