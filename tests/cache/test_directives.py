@@ -1,16 +1,29 @@
-"""Tests of `buddyproxy.cache.directives`: RFC 9111, 5.2."""
+"""Tests of `buddyproxy.cache.directives`: RFC 9111, 5.2, and RFC 9213."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.directives import LONGEST, CacheControl, cache_control, delta_seconds, request_cache_control
+from buddyproxy.cache.directives import (
+    LONGEST,
+    CacheControl,
+    delta_seconds,
+    request_cache_control,
+    response_cache_control,
+)
 from buddyproxy.message import Headers
 from tests.support.values import fields, properties, tokens
 
+CDN = b"cdn-cache-control"
+
 
 def _read(*lines: bytes) -> CacheControl:
-    return cache_control(Headers(tuple((b"Cache-Control", line) for line in lines)))
+    return response_cache_control(Headers(tuple((b"Cache-Control", line) for line in lines)), ())
+
+
+def _targeted(value: bytes, *lines: str) -> CacheControl:
+    """Return what a response says whose CDN-Cache-Control is `value`, beside the header fields `lines`."""
+    return response_cache_control(fields(*lines).adding((b"CDN-Cache-Control", value)), (CDN,))
 
 
 class SyntaxTests(SynchronousTestCase):
@@ -41,8 +54,8 @@ class SyntaxTests(SynchronousTestCase):
         """Several lines are read like one (RFC 9110, 5.3), but no line's faults reach into the next."""
         self.assertEqual(_read(b"public", b"max-age=1").arguments, {b"public": [None], b"max-age": [b"1"]})
         self.assertIn(b"no-store", _read(b'x="', b"no-store"))
-        self.assertEqual(cache_control(fields("CACHE-control: public")).arguments, {b"public": [None]})
-        self.assertEqual(cache_control(fields("Age: 1")).arguments, {})
+        self.assertEqual(response_cache_control(fields("CACHE-control: public"), ()).arguments, {b"public": [None]})
+        self.assertEqual(response_cache_control(fields("Age: 1"), ()).arguments, {})
 
     def test_what_is_no_directive_counts_as_far_as_it_forbids(self) -> None:
         """A faulty member makes its names known but gives them nothing to permit, and hides none of the others."""
@@ -105,10 +118,10 @@ class SyntaxTests(SynchronousTestCase):
     )
     def test_never_raises(self, lines: list[bytes]) -> None:
         """Whatever is sent as Cache-Control, reading it is no failure, and all that is asked of it has an answer."""
-        for read in (cache_control, request_cache_control):
-            found = read(Headers(tuple((b"Cache-Control", line) for line in lines)))
+        for found in (_read(*lines), request_cache_control(Headers(tuple((b"Cache-Control", line) for line in lines)))):
             for name in (b"max-age", b"s-maxage", b"max-stale", *found.arguments):
                 self.assertIn(found.permits(name), (True, False))
+                self.assertEqual(found.applies(name), name in found and not found.limited_to(name))
                 for seconds in (found.seconds(name), found.tolerance(name)):
                     self.assertTrue(seconds is None or 0 <= seconds <= LONGEST)
             self.assertEqual([name.lower() for name in found.arguments], list(found.arguments))
@@ -129,6 +142,179 @@ class SyntaxTests(SynchronousTestCase):
         """`no-store` as a member counts whatever stands on other lines, and behind it."""
         self.assertIn(b"no-store", _read(before, b"no-store," + behind))
         self.assertIn(b"no-store", _read(behind + b",no-store", before))
+
+
+class QualifiedTests(SynchronousTestCase):
+    """`no-cache` and `private` for some fields alone (5.2.2.4 and 5.2.2.7)."""
+
+    def test_fields(self) -> None:
+        """The argument lists names of fields, in any case, and of all the times it is given."""
+        for case, value, expected in (
+            ("one", b'private="Set-Cookie"', {b"set-cookie"}),
+            ("several", b'private="Set-Cookie,X-Name"', {b"set-cookie", b"x-name"}),
+            ("white space", b'private=" a\t, b "', {b"a", b"b"}),
+            ("the form of a token", b"private=Set-Cookie", {b"set-cookie"}),
+            ("twice", b'private="a", private="b"', {b"a", b"b"}),
+            ("another directive's", b'no-cache="b", private="a"', {b"a"}),
+            ("a fault elsewhere", b'x y, private="a"', {b"a"}),
+        ):
+            found = _read(value)
+            self.assertEqual(found.limited_to(b"private"), expected, case)
+            self.assertFalse(found.applies(b"private"), case)
+
+    def test_the_whole_response(self) -> None:
+        """Without an argument, and with one that is no list of fields, it is for the whole response."""
+        for case, value in (
+            ("no argument", b"private"),
+            ("an empty one", b"private="),
+            ("an empty string", b'private=""'),
+            ("an empty member", b'private="a,"'),
+            ("an empty member before", b'private=",a"'),
+            ("white space alone", b'private=" "'),
+            ("no comma", b'private="a b"'),
+            ("no names", b'private="a, <b>"'),
+            ("with and without", b'private="a", private'),
+            ("without and with", b'private, private="a"'),
+            ("one of them faulty", b'private="a", private="b"; x'),
+            ("faulty", b'private="a"; x'),
+            ("never closed", b'private="a'),
+            ("white space before the argument", b'private= "a"'),
+        ):
+            found = _read(value)
+            self.assertEqual(found.limited_to(b"private"), frozenset(), case)
+            self.assertTrue(found.applies(b"private"), case)
+
+    def test_absent(self) -> None:
+        """What is not given applies to nothing."""
+        for found in (_read(b"public"), _read(b'x="private"'), _read()):
+            self.assertFalse(found.applies(b"private"))
+            self.assertEqual(found.limited_to(b"private"), frozenset())
+
+    @properties
+    @given(st.lists(st.binary(max_size=20) | st.text('private="a, ;', max_size=20).map(str.encode), max_size=3))
+    def test_more_lines_never_lift_it(self, lines: list[bytes]) -> None:
+        """What was said for the whole response stays so, whatever other lines add."""
+        self.assertTrue(_read(b"private", *lines).applies(b"private"))
+        self.assertTrue(_read(*lines, b"private").applies(b"private"))
+
+
+class TargetedTests(SynchronousTestCase):
+    """Fields that stand for Cache-Control (RFC 9213)."""
+
+    def test_values(self) -> None:
+        """A member is a directive; its value is absent, a number or a string, and of no other type (2.1)."""
+        for case, value, expected in (
+            ("no value", b"no-store", {b"no-store": [None]}),
+            ("true", b"no-store=?1", {b"no-store": [None]}),
+            ("an integer", b"max-age=60", {b"max-age": [b"60"]}),
+            ("a negative one", b"max-age=-60", {b"max-age": [b"-60"]}),
+            ("a string", b'private="a, B"', {b"private": [b"a, B"]}),
+            ("several", b"public, max-age=60", {b"public": [None], b"max-age": [b"60"]}),
+            ("parameters, which are ignored", b"max-age=60;a=1;b, public;c", {b"max-age": [b"60"], b"public": [None]}),
+            ("a member given twice: the last", b"max-age=60, max-age=5", {b"max-age": [b"5"]}),
+            ("white space", b"  public \t,\tmax-age=60  ", {b"public": [None], b"max-age": [b"60"]}),
+        ):
+            found = _targeted(value)
+            self.assertEqual((found.arguments, found.targeted), (expected, True), case)
+
+    def test_values_of_other_types(self) -> None:
+        """A value of a type that its directive has not is not converted, and says nothing but that it is there."""
+        for case, value in (
+            ("a decimal", b"max-age=60.0"),
+            ("a string of digits", b'max-age="60"'),
+            ("a token", b"max-age=a60"),
+            ("true", b"max-age"),
+            ("false", b"max-age=?0"),
+            ("bytes", b"max-age=:NjA=:"),
+            ("a date", b"max-age=@60"),
+            ("a display string", b'max-age=%"60"'),
+            ("an inner list", b"max-age=(60)"),
+            ("negative", b"max-age=-1"),
+        ):
+            self.assertEqual(_targeted(value, "Cache-Control: max-age=60").seconds(b"max-age"), 0, case)
+
+    def test_of_a_wrong_type_forbids_still(self) -> None:
+        """A directive whose value is none of its types forbids as much as it can, and permits nothing."""
+        for value in (b"=?0", b"=1.5", b"=a", b"=(a b)", b"=@1", b"=:YQ==:", b'=%"a"'):
+            found = _targeted(b"public%b, no-store%b, private%b" % (value, value, value))
+            self.assertIn(b"no-store", found, value)
+            self.assertTrue(found.applies(b"private"), value)
+            self.assertFalse(found.permits(b"public"), value)
+
+    def test_qualified(self) -> None:
+        """A string lists the fields (2.1); there is no other way to name them."""
+        self.assertEqual(_targeted(b'no-cache="A, b"').limited_to(b"no-cache"), {b"a", b"b"})
+        self.assertTrue(_targeted(b"no-cache=a").applies(b"no-cache"))
+
+    def test_stands_alone(self) -> None:
+        """A usable targeted field is all that counts: nothing of Cache-Control is added to it (2.2)."""
+        for value in (b"max-age=60", b"x", b"max-age=60, no-cache"):
+            found = _targeted(value, "Cache-Control: no-store, private, max-age=1")
+            self.assertTrue(found.targeted, value)
+            self.assertNotIn(b"no-store", found, value)
+            self.assertNotIn(b"private", found, value)
+
+    def test_ignored(self) -> None:
+        """An empty field, and one that is no Dictionary, is as if it were not there (2.1)."""
+        for value in (
+            b"",
+            b"  ",
+            b"max-age=60,",
+            b"max-age = 60",
+            b"max-age=",
+            b"MAX-AGE=60",
+            b"max-age=60; no-store=1 2",
+            b"no-store private",
+            b'private="a',
+            b"@",
+            b"(a b)",
+            b"\xff\x00",
+            b"max-age=60, " * 100,
+        ):
+            found = _targeted(value, "Cache-Control: no-cache")
+            self.assertEqual((found.arguments, found.targeted), ({b"no-cache": [None]}, False), value)
+
+    def test_priority(self) -> None:
+        """The first usable one of the list counts, whatever order the fields come in (2.2)."""
+        own, cdn, both = b"own-cache-control", CDN, (b"own-cache-control", CDN)
+        lines = ["CDN-Cache-Control: max-age=2", "Own-Cache-Control: max-age=1", "Cache-Control: max-age=3"]
+        for case, names, answered, expected in (
+            ("the first", both, lines, 1),
+            ("the other first", (cdn, own), lines, 2),
+            ("one of them", (cdn,), lines, 2),
+            ("none of them", (), lines, 3),
+            ("the first absent", both, [lines[0], lines[2]], 2),
+            ("the first empty", both, ["Own-Cache-Control:", *lines[::2]], 2),
+            ("the first invalid", both, ["Own-Cache-Control: a b", *lines[::2]], 2),
+            ("both invalid", both, ["Own-Cache-Control: a b", "CDN-Cache-Control: ,", lines[2]], 3),
+            ("neither there", both, [lines[2]], 3),
+        ):
+            self.assertEqual(response_cache_control(fields(*answered), names).seconds(b"max-age"), expected, case)
+
+    def test_lines_are_one_dictionary(self) -> None:
+        """Several lines are one value: a fault in any makes all of them unusable (RFC 9651, 4.2)."""
+        line, fault = "CDN-Cache-Control: max-age=60", "cdn-cache-control: no-store;"
+        found = response_cache_control(fields(line, "cdn-cache-control: no-store"), (CDN,))
+        self.assertEqual(found.arguments, {b"max-age": [b"60"], b"no-store": [None]})
+        self.assertEqual(response_cache_control(fields(line, fault), (CDN,)).arguments, {})
+
+    def test_of_any_length(self) -> None:
+        """Values too long to be remembered are read all the same."""
+        more = b", x=1" * 200
+        self.assertEqual(_targeted(b"max-age=60" + more).seconds(b"max-age"), 60)
+        self.assertEqual(_read(b"max-age=60" + more).seconds(b"max-age"), 60)
+
+    @properties
+    @given(st.binary(max_size=60) | st.text('no-storemaxage=,"\\ ;60?@%:()', max_size=40).map(str.encode))
+    def test_never_raises(self, value: bytes) -> None:
+        """Whatever is sent, it is a Dictionary and counts alone, or Cache-Control counts as if it were not there."""
+        found = _targeted(value, "Cache-Control: max-age=7")
+        if found.targeted:
+            self.assertTrue(found.arguments)
+            for name in found.arguments:
+                self.assertTrue(0 <= (found.seconds(name) or 0) <= LONGEST)
+        else:
+            self.assertEqual(found.arguments, {b"max-age": [b"7"]})
 
 
 class SecondsTests(SynchronousTestCase):
@@ -208,4 +394,9 @@ class RequestTests(SynchronousTestCase):
 
     def test_pragma_means_nothing_in_a_response(self) -> None:
         """In a response, `Pragma` was never given a meaning (5.4)."""
-        self.assertEqual(cache_control(fields("Pragma: no-cache")).arguments, {})
+        self.assertEqual(response_cache_control(fields("Pragma: no-cache"), (CDN,)).arguments, {})
+
+    def test_no_targeted_field_is_a_requests(self) -> None:
+        """Targeted fields are fields of responses (RFC 9213, 2): in a request they say nothing."""
+        asked = request_cache_control(fields("CDN-Cache-Control: no-store", "Cache-Control: max-age=1"))
+        self.assertEqual(asked.arguments, {b"max-age": [b"1"]})
