@@ -20,6 +20,11 @@ LONGEST: Final = 2**31
 # The argument of a member that is no directive, and of one whose argument is empty: it says nothing.
 _NOTHING: Final = b""
 
+# What caching itself goes by, and what the content is in: the rest of a response would mean something else without it.
+_INSEPARABLE: Final = frozenset(
+    {b"age", b"cache-control", b"content-encoding", b"content-range", b"date", b"expires", b"vary"}
+)
+
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _DIRECTIVE = re.compile(
     rb"""[ \t]*
@@ -52,11 +57,14 @@ class CacheControl:
         return name in self.arguments and not self.limited_to(name)
 
     def limited_to(self, name: bytes) -> frozenset[bytes]:
-        """Return the fields that `name` is given for, in lower case; none unless it is given for fields alone."""
+        """Return the fields that `name` is given for, in lower case; none unless it is given for fields alone.
+
+        Given for a field that the rest cannot do without, it counts as given for the whole response.
+        """
         named: set[bytes] = set()
         for argument in self.arguments.get(name, ()):
             members = [member.strip(b" \t").lower() for member in (argument or b"").split(b",")]
-            if not all(map(_TOKEN.fullmatch, members)):
+            if not all(map(_separable, members)):
                 return frozenset()
             named.update(members)
         return frozenset(named)
@@ -160,6 +168,11 @@ def _read(*lines: bytes) -> CacheControl:
                 position = match.end()
                 found.setdefault(match["name"].lower(), []).append(_argument(match))
     return CacheControl(found)
+
+
+def _separable(name: bytes) -> bool:
+    """Return whether `name` names a field that a response can be stored without."""
+    return bool(_TOKEN.fullmatch(name)) and name not in _INSEPARABLE and not name.endswith(b"-cache-control")
 
 
 def _end_of_fault(line: bytes, start: int) -> int:

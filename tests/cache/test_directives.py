@@ -184,6 +184,23 @@ class QualifiedTests(SynchronousTestCase):
             self.assertEqual(found.limited_to(b"private"), frozenset(), case)
             self.assertTrue(found.applies(b"private"), case)
 
+    def test_fields_that_caching_goes_by(self) -> None:
+        """Left out, these would make the rest more cacheable, or unreadable: it is for the whole response."""
+        for name in (
+            b"Age",
+            b"Cache-Control",
+            b"CDN-Cache-Control",
+            b"Content-Encoding",
+            b"Content-Range",
+            b"Date",
+            b"Expires",
+            b"Vary",
+        ):
+            self.assertTrue(_read(b'no-cache="Set-Cookie, %b"' % name).applies(b"no-cache"), name)
+            self.assertTrue(_targeted(b'private="%b"' % name).applies(b"private"), name)
+        for name in (b"ETag", b"Last-Modified", b"X-Vary", b"Cache-Tag"):
+            self.assertFalse(_read(b'no-cache="%b"' % name).applies(b"no-cache"), name)
+
     def test_absent(self) -> None:
         """What is not given applies to nothing."""
         for found in (_read(b"public"), _read(b'x="private"'), _read()):
