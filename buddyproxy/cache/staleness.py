@@ -30,6 +30,10 @@ class Standing:
         """Return for how long it has been stale; negative while it is fresh."""
         return self.age - self.lifetime
 
+    def reusable_within(self, grace: float) -> bool:
+        """Return whether it may be reused in the `grace` seconds after it became stale; no grace is no leave at all."""
+        return self.reusable_stale and grace > 0 and self.staleness <= grace
+
 
 @frozen
 class Stale:
@@ -57,16 +61,14 @@ def standing(stored: StoredResponse, policy: Policy, now: float) -> Standing:
 
 def tolerated(asked: CacheControl, standing: Standing) -> bool:
     """Return whether the caller puts up with a response as stale as this one (5.2.1.2), and may."""
-    tolerance = asked.tolerance(b"max-stale")
-    return standing.reusable_stale and tolerance is not None and standing.staleness <= tolerance
+    return standing.reusable_within(asked.tolerance(b"max-stale") or 0)
 
 
 def while_revalidating(asked: CacheControl, standing: Standing, policy: Policy) -> bool:
     """Return whether it may be reused while it is validated behind the caller's back (RFC 5861, 3)."""
-    if not standing.reusable_stale or _particular(asked):
-        return False
     window = standing.directives.seconds(b"stale-while-revalidate")
-    return standing.staleness <= (policy.stale_while_revalidate if window is None else window)
+    grace = policy.stale_while_revalidate if window is None else window
+    return standing.reusable_within(grace) and not _particular(asked)
 
 
 def instead_of_failure(
@@ -89,7 +91,7 @@ def instead_of_failure(
             for directives in (stands.directives, asked)
             if (seconds := directives.seconds(b"stale-if-error")) is not None
         ]
-        if stands.staleness > max(granted, default=policy.stale_if_error):
+        if not stands.reusable_within(max(granted, default=policy.stale_if_error)):
             return None
     return Stale(stored, int(stands.age), int(-stands.staleness))
 
