@@ -285,11 +285,10 @@ def _status_refusal(request: Request, response: Response, policy: Policy) -> str
 
 
 def _origin_refusal(directives: CacheControl, status: int) -> str | None:
-    if b"must-understand" in directives:
-        # RFC 9111, 5.2.2.3: no-store stands beside it for those who do not know it.
-        if status not in _UNDERSTOOD:
-            return "must-understand"
-    elif b"no-store" in directives:
+    if b"must-understand" in directives and status not in _UNDERSTOOD:
+        return "must-understand"
+    # RFC 9111, 5.2.2.3: no-store stands beside it for those who do not know it.
+    if b"no-store" in directives and not directives.permits(b"must-understand"):
         return "no-store"
     return "private" if directives.applies(b"private") else None
 
