@@ -5,20 +5,25 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.directives import cache_control
+from buddyproxy.cache.directives import response_cache_control
 from buddyproxy.cache.freshness import (
     HEURISTIC_LIMIT,
     HEURISTICALLY_CACHEABLE,
-    current_age,
     explicit_lifetime,
     freshness_lifetime,
     heuristically_cacheable,
-    initial_age,
 )
-from buddyproxy.message import Headers
-from tests.support.values import BUDDY, NOW, RFC9111, answer, at, field_values, fields, kept, properties
+from buddyproxy.cache.policy import Policy
+from buddyproxy.message import Headers, Response
+from tests.support.values import BUDDY, NOW, RFC9111, answer, at, field_values, fields, properties
 
 DAY = 86400.0
+MINUTE = "Cache-Control: max-age=60"
+TARGETED = (b"cdn-cache-control",)
+
+
+def _cacheable(response: Response) -> bool:
+    return heuristically_cacheable(response, response_cache_control(response.headers, TARGETED))
 
 
 class ExplicitLifetimeTests(SynchronousTestCase):
@@ -26,7 +31,7 @@ class ExplicitLifetimeTests(SynchronousTestCase):
 
     def _lifetime(self, *lines: str) -> float | None:
         headers = fields(*lines)
-        return explicit_lifetime(headers, cache_control(headers), NOW)
+        return explicit_lifetime(headers, response_cache_control(headers, TARGETED), NOW)
 
     def test_first_match_counts(self) -> None:
         """s-maxage goes before max-age, and max-age before Expires, whatever order they come in."""
@@ -41,6 +46,7 @@ class ExplicitLifetimeTests(SynchronousTestCase):
             ("Expires alone", [expires], 10),
             ("Expires beside other directives", [expires, "Cache-Control: public"], 10),
             ("none", ["Cache-Control: public"], None),
+            ("unknown directives", ["Cache-Control: maxage=5, x-max-age=6, immutable"], None),
             ("nothing at all", [], None),
         ):
             self.assertEqual(self._lifetime(*lines), expected, case)
@@ -55,8 +61,36 @@ class ExplicitLifetimeTests(SynchronousTestCase):
             ("white space", "Cache-Control: max-age = 20"),
             ("semicolons", "Cache-Control: public; max-age=20"),
             ("s-maxage in words", "Cache-Control: max-age=20, s-maxage=x"),
+            ("one of two", "Cache-Control: max-age=20, max-age=x"),
+            ("one of two without an argument", "Cache-Control: max-age, max-age=20"),
         ):
             self.assertEqual(self._lifetime(line, f"Expires: {at(10)}"), 0, case)
+
+    def test_the_smallest_of_several(self) -> None:
+        """Where a directive is given several times with different values, the shortest lifetime counts."""
+        for case, lines, expected in (
+            ("on a line", ["Cache-Control: max-age=30, max-age=20"], 20),
+            ("on lines", ["Cache-Control: max-age=20", "Cache-Control: max-age=30"], 20),
+            ("s-maxage", ["Cache-Control: s-maxage=40, s-maxage=30, max-age=5"], 30),
+        ):
+            self.assertEqual(self._lifetime(*lines), expected, case)
+
+    def test_targeted(self) -> None:
+        """A targeted field puts aside Cache-Control and Expires, whether or not it names a lifetime (RFC 9213, 2.2)."""
+        others = ["Cache-Control: max-age=20, s-maxage=30", f"Expires: {at(10)}"]
+        for case, line, expected in (
+            ("a lifetime", "CDN-Cache-Control: max-age=5", 5),
+            ("for shared caches", "CDN-Cache-Control: max-age=5, s-maxage=6", 6),
+            ("of nothing", "CDN-Cache-Control: max-age=0", 0),
+            ("a fraction", "CDN-Cache-Control: max-age=5.5", 0),
+            ("a string", 'CDN-Cache-Control: max-age="5"', 0),
+            ("no lifetime", "CDN-Cache-Control: public", None),
+            ("nothing that is known", "CDN-Cache-Control: x", None),
+            ("invalid", "CDN-Cache-Control: max-age=5;", 30),
+            ("empty", "CDN-Cache-Control:", 30),
+            ("another cache's", "Other-Cache-Control: max-age=5", 30),
+        ):
+            self.assertEqual(self._lifetime(line, *others), expected, case)
 
     def test_expires(self) -> None:
         """Expires counts from Date, or from the arrival where there is none; no date has passed long ago (5.3)."""
@@ -86,9 +120,30 @@ class ExplicitLifetimeTests(SynchronousTestCase):
     def test_never_raises(self, pairs: list[tuple[bytes, bytes]]) -> None:
         """Whatever the fields say, there is a lifetime from none to the longest, or no word of it."""
         headers = Headers(tuple(pairs))
-        lifetime = explicit_lifetime(headers, cache_control(headers), NOW)
+        lifetime = explicit_lifetime(headers, response_cache_control(headers, TARGETED), NOW)
         self.assertTrue(lifetime is None or 0 <= lifetime <= 2**31)
-        self.assertGreaterEqual(initial_age(headers, NOW - 1, NOW), 0)
+
+    @properties
+    @given(
+        st.sampled_from(("max-age=60", "s-maxage=60, max-age=90", "public")),
+        st.sampled_from(("max-age", "s-maxage")),
+        st.text(" =-.\"'x/;e+", max_size=5),
+        st.booleans(),
+    )
+    def test_faults_never_lengthen(self, said: str, name: str, fault: str, before: bool) -> None:
+        """A directive without a number beside those that have one leaves at most their lifetime."""
+        lines = [f"Cache-Control: {said}", f"Cache-Control: {name}{fault}", f"Expires: {at(30)}"]
+        plain = self._lifetime(lines[0], lines[2])
+        more = self._lifetime(*(reversed(lines) if before else lines))
+        assert plain is not None
+        self.assertIn(more, (0, plain), fault)
+
+    @properties
+    @given(st.permutations(["max-age=60", "max-age=20", "s-maxage=40", "s-maxage=30", "x"]), st.integers(1, 5))
+    def test_order_means_nothing(self, directives: list[str], split: int) -> None:
+        """In whatever order directives come, and on however many lines, they give one lifetime."""
+        lines = (", ".join(part) for part in (directives[:split], directives[split:]))
+        self.assertEqual(self._lifetime(*(f"Cache-Control: {line}" for line in lines)), 30)
 
 
 class LifetimeTests(SynchronousTestCase):
@@ -107,9 +162,14 @@ class LifetimeTests(SynchronousTestCase):
             ("explicitly short", 200, [modified, "Cache-Control: max-age=1"], 1),
             ("explicitly none", 200, [modified, "Cache-Control: max-age=0"], 0),
             ("explicitly invalid", 200, [modified, "Expires: 0"], 0),
+            ("explicitly none by one of two", 200, [modified, "Cache-Control: max-age=9, max-age"], 0),
+            ("by a targeted field that says nothing of it", 200, [modified, "CDN-Cache-Control: x", MINUTE], 100),
             ("another status", 404, [modified], 100),
+            ("a part", 206, [modified], 100),
             ("a status not cacheable by itself", 302, [modified], None),
             ("the same, and public", 302, [modified, "Cache-Control: public"], 100),
+            ("the same, and public for this cache", 302, [modified, "CDN-Cache-Control: public"], 100),
+            ("the same, and public for others", 302, [modified, "CDN-Cache-Control: x", "Cache-Control: public"], None),
             ("the same, and public with a fault", 302, [modified, "Cache-Control: public; x"], None),
             ("the same, with a lifetime", 302, [modified, "Cache-Control: max-age=5"], 5),
             ("an error with a lifetime", 500, ["Cache-Control: max-age=5"], 5),
@@ -117,19 +177,21 @@ class LifetimeTests(SynchronousTestCase):
             self.assertEqual(freshness_lifetime(answer(*lines, status=status), RFC9111, NOW), expected, case)
 
     def test_statuses_cacheable_by_themselves(self) -> None:
-        """Those of RFC 9110, 15.1 are, less 206, which is not stored yet; any other where it is marked `public`."""
-        self.assertEqual(HEURISTICALLY_CACHEABLE, {200, 203, 204, 300, 301, 308, 404, 405, 410, 414, 501})
-        for status in (200, 301, 404, 501):
-            self.assertTrue(heuristically_cacheable(answer(status=status)), status)
-        for status in (201, 206, 302, 307, 400, 403, 500, 503, 599):
-            self.assertFalse(heuristically_cacheable(answer(status=status)), status)
-            self.assertTrue(heuristically_cacheable(answer("Cache-Control: public", status=status)), status)
+        """Those of RFC 9110, 15.1 are; any other where it is marked `public`."""
+        self.assertEqual(HEURISTICALLY_CACHEABLE, {200, 203, 204, 206, 300, 301, 308, 404, 405, 410, 414, 501})
+        for status in (200, 206, 301, 404, 501):
+            self.assertTrue(_cacheable(answer(status=status)), status)
+        for status in (201, 302, 307, 400, 403, 500, 503, 599):
+            self.assertFalse(_cacheable(answer(status=status)), status)
+            self.assertTrue(_cacheable(answer("Cache-Control: public", status=status)), status)
+            self.assertTrue(_cacheable(answer("CDN-Cache-Control: public", status=status)), status)
+            self.assertFalse(_cacheable(answer("Cache-Control: public=", status=status)), status)
 
     def test_default(self) -> None:
         """In buddy mode, silence gives the default; what the origin says counts before it, and 0 is a word too."""
         minute = evolve(BUDDY, default_ttl=60.0)
         errors = evolve(BUDDY, error_lifetime=60.0)
-        for case, policy, status, lines, expected in (
+        cases: tuple[tuple[str, Policy, int, list[str], float | None], ...] = (
             ("silence", BUDDY, 200, [], 7 * DAY),
             ("silence, another default", minute, 200, [], 60),
             ("a default of nothing", evolve(BUDDY, default_ttl=0.0), 200, [], 0),
@@ -147,7 +209,11 @@ class LifetimeTests(SynchronousTestCase):
             ("an error of the server where they are kept", errors, 503, [], 60),
             ("an error in the strict mode, with a default", evolve(RFC9111, default_ttl=60.0), 503, [], None),
             ("an error with a lifetime", BUDDY, 503, ["Cache-Control: max-age=5"], 5),
-        ):
+            ("a part", minute, 206, [], 60),
+            ("the origin's word for this cache", minute, 200, ["CDN-Cache-Control: max-age=5", MINUTE], 5),
+            ("silence for this cache", minute, 200, ["CDN-Cache-Control: x", "Cache-Control: max-age=5"], 60),
+        )
+        for case, policy, status, lines, expected in cases:
             self.assertEqual(freshness_lifetime(answer(*lines, status=status), policy, NOW), expected, case)
 
     def test_errors_have_their_own(self) -> None:
@@ -171,57 +237,9 @@ class LifetimeTests(SynchronousTestCase):
             ("a lifetime", overriding, 200, ["Cache-Control: max-age=5"], 60),
             ("no lifetime", overriding, 200, ["Expires: 0"], 60),
             ("no caching", overriding, 200, ["Cache-Control: no-store"], 60),
+            ("a lifetime for this cache", overriding, 200, ["CDN-Cache-Control: max-age=5"], 60),
             ("any redirect", overriding, 302, [], 60),
             ("an error's lifetime", overriding, 400, ["Cache-Control: max-age=5"], 5),
             ("nothing to put there", evolve(overriding, default_ttl=None), 200, ["Cache-Control: max-age=5"], 5),
         ):
             self.assertEqual(freshness_lifetime(answer(*lines, status=status), policy, NOW), expected, case)
-
-
-class AgeTests(SynchronousTestCase):
-    """How old a response is (4.2.3)."""
-
-    def test_initial_age(self) -> None:
-        """The larger of what Date and what Age tell, the latter counted from when the request was sent."""
-        for case, lines, took, expected in (
-            ("no word of it", [], 0, 0),
-            ("no word of it, and slow", [], 3, 3),
-            ("Age", ["Age: 10"], 0, 10),
-            ("Age, and slow", ["Age: 10"], 3, 13),
-            ("Date", [f"Date: {at(-20)}"], 0, 20),
-            ("Date, and slow", [f"Date: {at(-20)}"], 3, 20),
-            ("Date ahead of our clock", [f"Date: {at(20)}"], 0, 0),
-            ("Date ahead of our clock, and slow", [f"Date: {at(20)}"], 3, 3),
-            ("both, Date more", ["Age: 10", f"Date: {at(-20)}"], 3, 20),
-            ("both, Age more", ["Age: 18", f"Date: {at(-20)}"], 3, 21),
-            ("Date that is none", ["Date: yesterday"], 3, 3),
-        ):
-            self.assertEqual(initial_age(fields(*lines), NOW - took, NOW), expected, case)
-
-    def test_age_values(self) -> None:
-        """Of several ages the first counts, an overflow is the most there is, and no number is no age (5.1)."""
-        for case, lines, expected in (
-            ("a list", ["Age: 10, 20"], 10),
-            ("several lines", ["Age: 10", "Age: 20"], 10),
-            ("the first no number", ["Age: x, 20"], 0),
-            ("no number", ["Age: old"], 0),
-            ("negative", ["Age: -10"], 0),
-            ("a fraction", ["Age: 1.5"], 0),
-            ("empty", ["Age:"], 0),
-            ("leading zeros", ["Age: 000000000000010"], 10),
-            ("an overflow", ["Age: 99999999999999999999"], 2**31),
-            ("thousands of digits", ["Age: " + "9" * 5000], 2**31),
-        ):
-            self.assertEqual(initial_age(fields(*lines), NOW, NOW), expected, case)
-
-    def test_current_age(self) -> None:
-        """A stored response ages with the clock; a clock set back does not make it younger than it arrived."""
-        for case, stored, expected in (
-            ("just arrived", kept(), 0),
-            ("a minute ago", kept(age=60), 60),
-            ("a minute ago, being old then", kept("Age: 10", age=60), 70),
-            ("a minute ago, made before", kept(f"Date: {at(-100)}", age=60), 100),
-            ("in the future", kept("Age: 10", age=-60), 10),
-            ("after three seconds", evolve(kept(age=60), request_time=NOW - 63), 63),
-        ):
-            self.assertEqual(current_age(stored, NOW), expected, case)
