@@ -80,7 +80,6 @@ class ForceTests(SynchronousTestCase):
                 "security.keys.ann.requests_per_minute",
                 "throttling.domain_limits",
                 'domain_mappings."a.b".timeouts.tls',
-                "domain_mappings.c.stale_if_error",
                 "callbacks.on_error",
             ],
         )
