@@ -9,12 +9,16 @@ from twisted.internet.error import ConnectionRefusedError as Refused
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
+from buddyproxy.cache.conclude import Arrival
 from buddyproxy.cache.dates import format_date
 from buddyproxy.errors import CacheError
 from buddyproxy.exchange import BACKGROUND
+from buddyproxy.exchange.searches import PATHS, Searches
+from buddyproxy.message import Request, Response
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
 from tests.support.memory import Answerer, parse, spell
+from tests.support.values import fields
 from tests.support.walk import WalkTests, answering, validating
 
 DIGITS = b"0123456789"
@@ -158,10 +162,10 @@ class StaleTests(WalkTests):
     def test_after_the_window(self) -> None:
         """After the window, and where the caller wants it fresh, the caller waits for the origin."""
         self.start(validating('"1"', cache_control="max-age=60, stale-while-revalidate=30"))
-        for later, fields in ((91, []), (70, [("Cache-Control", "max-age=3600")])):
+        for later, asking in ((91, []), (70, [("Cache-Control", "max-age=3600")])):
             self.ask()
             self.proxy.clock.advance(later)
-            self.assertEqual(self.ask(fields=fields).word, "fwd=stale", later)
+            self.assertEqual(self.ask(fields=asking).word, "fwd=stale", later)
 
     def test_validated_by_what_it_holds(self) -> None:
         """What is validated in the background costs the origin a 304."""
@@ -230,7 +234,7 @@ class StaleTests(WalkTests):
     def test_origin_that_says_it_failed(self) -> None:
         """An error is kept from the caller for as long as the origin, or the caller, allows it."""
         fine = answering(cache_control="max-age=60, stale-if-error=30")
-        for later, status, fields in (
+        for later, status, asking in (
             (80, 200, []),
             (91, 503, []),
             (200, 200, [("Cache-Control", "stale-if-error=1000")]),
@@ -239,7 +243,7 @@ class StaleTests(WalkTests):
             self.start(in_turn([fine, answering(b"sorry", status=503)]))
             self.ask()
             self.proxy.clock.advance(later)
-            reply = self.ask(fields=fields)
+            reply = self.ask(fields=asking)
             self.assertEqual(reply.status, status, later)
             if status == 200:
                 self.assertEqual(reply["Age"], str(later))
@@ -256,6 +260,17 @@ class StaleTests(WalkTests):
             reply = self.ask()
             self.assertEqual(reply.status, status, directives)
             self.assertRegex(reply["Cache-Status"] or "", r"^buddyproxy; fwd=stale; (ttl=-40; )?detail=upstream")
+
+    def test_the_operators_grace(self) -> None:
+        """The configuration grants what the origin says nothing of, for a mapping or for some of its paths."""
+        rule = {"path": "/b*", "stale_while_revalidate": 30, "stale_if_error": 0}
+        self.start(answering(cache_control="max-age=60"), api={"stale_if_error": 30, "rules": [rule]})
+        for path in "ab":
+            self.ask(f"/api/{path}")
+        self.proxy.clock.advance(80)
+        self.origin.answer = answering(status=500)
+        details = [(self.ask(f"/api/{path}")["Cache-Status"] or "").rpartition("detail=")[2] for path in "ab"]
+        self.assertEqual(details, ["stale-if-error", "stale-while-revalidate"])
 
     def test_what_the_origin_withdrew(self) -> None:
         """A response that was replaced by one not to be stored is not served again, however lenient everybody is."""
@@ -379,6 +394,63 @@ class ChangeTests(WalkTests):
         replies = [self.ask(fields=[("Accept-Language", language)]) for language in ("de", "en", "fr")]
         self.assertEqual([reply.body for reply in replies], [b"de", b"en", b"fr"])
         self.assertEqual(self.origin.statuses, [200, 200, 304, 200])
+
+
+class SearchTests(WalkTests):
+    """Responses that say which query parameters do not matter (No-Vary-Search), where the mapping lets them."""
+
+    def start_search(self, *said: str, **mapping: object) -> None:
+        """Start an origin whose answers say one of `said` after another, the last one for ever."""
+        answers = [answering(cache_control="max-age=60", no_vary_search=word) for word in said]
+        left = iter(answers)
+
+        def answer(request: ServerRequest) -> bytes | int:
+            return next(left, answers[-1])(request)
+
+        self.start(answer, api={"no_vary_search": True, **mapping})
+
+    def test_parameters_that_do_not_matter(self) -> None:
+        """What a response says of its query holds for the next request at the path."""
+        self.start_search('params=("s")')
+        targets = ("?q=1&s=1", "?q=1&s=2", "?q=1", "?q=2", "?s=9&q=2")
+        words = self.words(*(self.ask("/api/a" + query) for query in targets), self.ask("/api/b?s=1"))
+        self.assertEqual(words, ["fwd=uri-miss", "hit", "hit", "fwd=uri-miss", "hit", "fwd=uri-miss"])
+
+    def test_not_unless_asked(self) -> None:
+        """It is a draft: without the setting it says nothing."""
+        self.start_search("params", no_vary_search=False)
+        self.assertEqual(self.words(self.ask("/api/a?1"), self.ask("/api/a?2")), ["fwd=uri-miss"] * 2)
+
+    def test_another_word(self) -> None:
+        """The latest word counts, and the responses that went by another are not found."""
+        self.start_search("params", "", "params")
+        words = self.words(*(self.ask(f"/api/a?{query}") for query in (1, 2)))
+        self.assertEqual(words, ["fwd=uri-miss", "hit"])
+        self.ask("/api/a?3", fields=[("Cache-Control", "no-cache")])
+        words = self.words(*(self.ask(f"/api/a?{query}") for query in (3, 4, 5)))
+        self.assertEqual(words, ["hit", "fwd=uri-miss", "hit"])
+
+    def test_a_confirmation_with_another_word(self) -> None:
+        """A 304 that says something else of the query is no confirmation of what was found by the first word."""
+        words = iter(["params", "key-order", "key-order"])
+
+        def answer(request: ServerRequest) -> bytes | int:
+            return validating('"1"', cache_control="max-age=60", no_vary_search=next(words))(request)
+
+        self.start(answer, api={"no_vary_search": True})
+        self.ask("/api/a?1")
+        self.proxy.clock.advance(61)
+        self.assertEqual((self.ask("/api/a?2").status, self.origin.statuses), (200, [200, 304, 200]))
+
+    def test_what_is_remembered_has_a_bound(self) -> None:
+        """Of more paths than that, the one heard of longest ago is forgotten."""
+        searches = Searches()
+        for number in [*range(PATHS), 0, PATHS]:
+            response = Response(200, fields("No-Vary-Search: params"))
+            request = Request(b"GET", b"/")
+            searches.learn(Arrival(request, b"/%d?q" % number, b"", response, 0.0, 0.0))
+        known = [searches.of(b"/%d" % number) is not None for number in (0, 1, 2, PATHS)]
+        self.assertEqual(known, [True, False, True, True])
 
 
 class StatusTests(WalkTests):

@@ -12,6 +12,7 @@ from buddyproxy.cache.directives import CacheControl, request_cache_control, res
 from buddyproxy.cache.freshness import explicit_lifetime, freshness_lifetime, heuristically_cacheable
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.ranges import Part
+from buddyproxy.cache.search import search_of
 from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.cache.structured import strings
@@ -357,7 +358,9 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     response = evolve(stored.response, headers=_storable_fields(fields, directives, policy))
     selecting = selecting_fields(arrival.request, response, policy)
     forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
-    if selecting is None or forbidden or _hides(arrival, policy):
+    # It is found by what it said of its query; having changed that, it would be found by what it does not say.
+    lost = policy.no_vary_search and search_of(fields) != search_of(stored.headers)
+    if selecting is None or forbidden or lost or _hides(arrival, policy):
         return Refetch()
     lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)

@@ -27,17 +27,24 @@ from typing import Any, Final
 
 from buddyproxy.cache.policy import MemberPath, Policy
 from buddyproxy.cache.query import counted_uri
+from buddyproxy.cache.search import Search
 from buddyproxy.cache.vary import field_value
 from buddyproxy.message import Headers, Request
 
 
-def primary_key(request: Request, uri: bytes, policy: Policy, secret: bytes) -> bytes:
-    """Return the 32 bytes under which the response to `request` for the target URI `uri` is stored."""
+def primary_key(request: Request, uri: bytes, policy: Policy, secret: bytes, search: Search | None = None) -> bytes:
+    """Return the 32 bytes under which the response to `request` for the target URI `uri` is stored.
+
+    `search` is what the resource itself says of its query.
+    """
     method = b"GET" if request.method == b"HEAD" else request.method
     # What was stored for all must not be found by the one who has no credentials once callers are kept apart.
     partition = credential_partition(request.headers, policy.credentials, secret) if policy.partition else b"shared"
     settled = (*_query(policy), *_named_fields(request.headers, policy, secret))
     uri = counted_uri(uri, policy)
+    if search is not None:
+        settled = (*settled, b"search", search.text)
+        uri = search.counted(uri)
     return _digest((policy.mapping.encode(), method, uri, partition, *settled, *_content(request, policy)))
 
 

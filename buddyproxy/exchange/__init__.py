@@ -33,6 +33,7 @@ from buddyproxy.cache.status import CacheStatus
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
 from buddyproxy.exchange.claims import Claim, Claims
+from buddyproxy.exchange.searches import Searches
 from buddyproxy.flight import Flight
 from buddyproxy.message import Request, Response
 from buddyproxy.storage import Storage
@@ -99,6 +100,7 @@ class Exchange:
         self._send = send
         self._clock = clock
         self._claims = Claims(storage)
+        self._searches = Searches()
         self._revalidating: set[tuple[bytes, bytes]] = set()
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
@@ -136,7 +138,8 @@ class Exchange:
                 return await self._ask(visit, question)
 
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
-        return primary_key(request, uri, policy, self._storage.secret)
+        search = self._searches.of(uri) if policy.no_vary_search else None
+        return primary_key(request, uri, policy, self._storage.secret, search)
 
     async def _lookup(self, key: bytes) -> tuple[StoredResponse, ...]:
         try:
@@ -156,7 +159,10 @@ class Exchange:
             arrival = self._arrival(visit, sent, incoming.response)
             self._invalidate(arrival, visit.policy)
             if (get := as_get(arrival, visit.policy)) is not None:
-                arrival = evolve(arrival, request=get, key=self._key(get, visit.uri, visit.policy))
+                arrival = evolve(arrival, request=get)
+            learned = visit.policy.no_vary_search and self._searches.learn(arrival)
+            if get is not None or learned:
+                arrival = evolve(arrival, key=self._key(arrival.request, visit.uri, visit.policy))
                 claim = self._claims.put(arrival.uri, arrival.key)
             return await self._conclude(visit, question, arrival, incoming, claim)
         except BaseException:

@@ -18,11 +18,11 @@ IN_FORCE = {
     "cache": "mode database_path default_ttl memory_size_mb max_entries max_size_mb min_cache_response_size "
     "max_cache_response_size cleanup_interval_hours cacheable_methods cache_error_responses error_ttl "
     "enable_compression backup_interval_hours durability targeted_fields stale_while_revalidate "
-    "stale_if_error",
+    "stale_if_error no_vary_search",
     "logging": "level enable_file file_path max_file_size backup_count format",
     "admin": "enabled path",
     "domain_mappings.*": "upstream ca_file mode ttl methods cache_error_responses error_ttl override_origin share "
-    "credentials rules forwarded retries stale_while_revalidate stale_if_error",
+    "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.timeouts": "connect first_byte idle total",
     "domain_mappings.*.request_headers": "set remove",
