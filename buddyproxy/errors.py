@@ -15,6 +15,8 @@ class ProxyError(Exception):
     """Something buddyproxy could not do, in words a caller may read."""
 
     code: ClassVar[str] = "proxy-error"
+    retry_after: float | None = None
+    """Seconds after which it makes sense to ask again; None: nobody knows."""
 
 
 @frozen
@@ -83,11 +85,52 @@ class UpstreamError(ProxyError):
 
     code = "upstream-failed"
 
+    def __init__(self, message: str, *, unsent: bool = False) -> None:
+        super().__init__(message)
+        self.unsent = unsent
+        """Whether nothing of the request has been sent to the origin."""
+
 
 class UpstreamTimeout(UpstreamError):
     """The origin did not answer in the time it was given (504)."""
 
     code = "upstream-timeout"
+
+
+class Unanswered(UpstreamError):
+    """The connection ended before any byte of an answer came (502).
+
+    Nobody can say whether the request was looked at, so only one that may safely be sent twice may be sent again.
+    """
+
+
+class StaleConnection(Unanswered):
+    """The same, of a connection kept from an earlier request.
+
+    Most likely the origin had closed it already, and that says nothing of how the origin is (RFC 9112, 9.3.1).
+    """
+
+
+class UpstreamUnavailable(UpstreamError):
+    """The origin is not asked at present (503)."""
+
+    code = "upstream-unavailable"
+
+    def __init__(self, message: str, retry_after: float) -> None:
+        super().__init__(message, unsent=True)
+        self.retry_after = retry_after
+
+
+class UpstreamBusy(UpstreamUnavailable):
+    """Every connection that there may be to the origin is in use, and was for too long."""
+
+    code = "upstream-busy"
+
+
+class CircuitOpen(UpstreamUnavailable):
+    """The origin failed too often of late."""
+
+    code = "circuit-open"
 
 
 class NotCached(ProxyError):

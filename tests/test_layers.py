@@ -20,18 +20,18 @@ LEVELS = (
     {"service"},
     {"web"},
     {"exchange"},
-    {"flight"},
-    {"gate", "routing", "filters", "throttle", "breaker", "metrics"},
+    {"flight", "forwarding"},
+    {"gate", "routing", "filters", "throttle", "breaker", "retries", "metrics"},
     {"upstream"},
     {"storage"},
     {"cache"},
     {"config"},
-    {"message"},
+    {"message", "window"},
     {"errors"},
 )
 """Rooms from top to bottom. Rooms of one level do not import each other."""
 
-PURE = {"cache", "message", "routing", "throttle", "errors"}
+PURE = {"cache", "message", "routing", "throttle", "breaker", "retries", "window", "errors"}
 """Rooms that know no Twisted, read no clock and touch no disk."""
 
 LOADERS = {"config"}
