@@ -31,12 +31,26 @@ class Base:
 
     @classmethod
     def of(cls, mapping: DomainMapping) -> "Base":
-        """Return the base that the mapping's `upstream`, an absolute http(s) URL, names."""
-        url = urlsplit(mapping.upstream)
+        """Return the base that the mapping's `upstream` names."""
+        return cls._at(mapping.upstream, mapping.ca_file)
+
+    @classmethod
+    def fallbacks(cls, mapping: DomainMapping) -> tuple["Base", ...]:
+        """Return the bases that the mapping's `fallback` names, in order."""
+        return tuple(cls._at(url, mapping.ca_file) for url in mapping.fallback)
+
+    @classmethod
+    def _at(cls, absolute: str, ca_file: str | None) -> "Base":
+        """Return the base at the http(s) URL `absolute`."""
+        url = urlsplit(absolute)
         scheme = url.scheme.lower()
         port = url.port or DEFAULT_PORTS[scheme]
-        origin = Origin(scheme, (url.hostname or "").lower(), port, mapping.ca_file)
-        return cls(origin, url.path.rstrip("/").encode("ascii"))
+        return cls(Origin(scheme, (url.hostname or "").lower(), port, ca_file), url.path.rstrip("/").encode("ascii"))
+
+    def target(self, rest: bytes) -> bytes:
+        """Return the request-target for `rest`, which begins with a slash or a question mark, or is empty."""
+        origin_form = self.path + rest
+        return origin_form if origin_form.startswith(b"/") else b"/" + origin_form
 
 
 @frozen
@@ -60,11 +74,17 @@ class RoutingTable:
 
     bases: Mapping[str, Base]
     at_root: str | None = None
+    fallbacks: Mapping[str, tuple[Base, ...]] = field(factory=dict)
+    """Bases that requests may go to in place of a mapping's own."""
 
     @classmethod
     def build(cls, mappings: Mapping[str, DomainMapping], at_root: str | None = None) -> "RoutingTable":
         """Return the table for `mappings`; `at_root` names the one that is reached without a name in the path."""
-        return cls({name: Base.of(mapping) for name, mapping in mappings.items()}, at_root)
+        return cls(
+            {name: Base.of(mapping) for name, mapping in mappings.items()},
+            at_root,
+            {name: Base.fallbacks(mapping) for name, mapping in mappings.items() if mapping.fallback},
+        )
 
     def route(self, target: bytes) -> Route:
         """Return where the request-target `target` leads.
@@ -82,8 +102,7 @@ class RoutingTable:
             raise UnknownMapping(NO_MAPPING)
         base = self.bases[name]
         # A mapping without a path behind it is its base itself: /openai asks for /v1, /openai/ for /v1/.
-        origin_form = base.path + rest
-        return Route(name, base, origin_form if origin_form.startswith(b"/") else b"/" + origin_form)
+        return Route(name, base, base.target(rest))
 
     def leading_to(self, uri: bytes) -> list[Route]:
         """Return a route by every mapping that leads to the absolute URI `uri`."""
@@ -121,7 +140,10 @@ class RoutingTable:
     def _around(self, root: bytes | None, path: bytes) -> list[tuple[str, Base]]:
         """Return the mappings that lead to the origin with `root`, to `path` or above it."""
         return [
-            (name, base) for name, base in self.bases.items() if base.origin.root == root and _below(base.path, path)
+            (name, base)
+            for name, own in self.bases.items()
+            for base in (own, *self.fallbacks.get(name, ()))
+            if base.origin.root == root and _below(base.path, path)
         ]
 
 

@@ -9,11 +9,11 @@ from twisted.web._newclient import RequestNotSent
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
-from buddyproxy.errors import UpstreamError, UpstreamTimeout
+from buddyproxy.errors import StaleConnection, UpstreamError, UpstreamTimeout
 from buddyproxy.message import Origin
-from buddyproxy.upstream import StaleConnection, Timeouts
+from buddyproxy.upstream import Timeouts
+from buddyproxy.upstream.connection import Connection
 from buddyproxy.upstream.failures import explained
-from buddyproxy.upstream.pool import Connection, Pool
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
 from tests.support.certificates import Authority
 from tests.support.origin import ScriptedOrigin, Talk
@@ -235,20 +235,6 @@ class EndTests(UpstreamTestCase):
         await self.turns()
         return Deferred.fromCoroutine(origin.connected(2))
 
-    async def test_many(self) -> None:
-        """No more than 64 idle connections are kept for one origin."""
-        pool = Pool(self.clock)
-        closed: list[Connection] = []
-
-        class Idle(Connection):
-            def close(self) -> None:
-                closed.append(self)
-
-        for _ in range(66):
-            pool._putConnection("origin", Idle(self.clock, closed.append, closed.append))
-        self.assertEqual(len(closed), 2)
-        self.assertEqual(len(pool._connections["origin"]), 64)
-
     def test_early_then_broken(self) -> None:
         """Content that fails to be produced after an answer has come changes nothing about the answer."""
 
@@ -312,11 +298,11 @@ class NameTests(UpstreamTestCase):
         names = Names(answers=False)
         self.addCleanup(self.reactor.installNameResolver, self.reactor.installNameResolver(names))
         origin = Origin("http", "a.example", 80)
-        waiting = Deferred.fromCoroutine(self.upstream.send(request(), origin, Timeouts(5, 1, 1, 0)))
+        waiting = Deferred.fromCoroutine(self.upstream.send(request(), origin, Timeouts(5, 1, 1, 1, 0)))
         self.clock.advance(5)
         error = self.failureResultOf(waiting, UpstreamTimeout).value
         self.assertIn("no connection within 5 s", str(error))
-        waiting = Deferred.fromCoroutine(self.upstream.send(request(), origin, Timeouts(5, 1, 1, 0)))
+        waiting = Deferred.fromCoroutine(self.upstream.send(request(), origin, Timeouts(5, 1, 1, 1, 0)))
         waiting.cancel()
         self.failureResultOf(waiting, CancelledError)
 

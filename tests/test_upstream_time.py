@@ -54,7 +54,7 @@ class LimitTests(TimeTestCase):
         """Return what waits for a connection that is never there."""
         reactor = MemoryReactorClock()
         upstream = Upstream(reactor, self.clock)
-        timeouts = Timeouts(**{"connect": 0, "first_byte": 0, "idle": 0, "total": 0, **limits})
+        timeouts = Timeouts(**{"connect": 0, "tls": 0, "first_byte": 0, "idle": 0, "total": 0, **limits})
         return reactor, Deferred.fromCoroutine(upstream.send(request(), Origin("http", "127.0.0.1", 81), timeouts))
 
     async def test_connect(self) -> None:
@@ -116,7 +116,7 @@ class LimitTests(TimeTestCase):
             await waiting
 
     async def test_handshake(self) -> None:
-        """A TLS handshake that does not get on is an answer that does not come."""
+        """A TLS handshake that does not get on."""
         authority = Authority(self.directory())
 
         async def mute(talk: Talk) -> None:
@@ -124,11 +124,11 @@ class LimitTests(TimeTestCase):
 
         origin = await self.listen(mute)
         to = Origin("https", "localhost", origin.port, authority.ca_file)
-        waiting = Deferred.fromCoroutine(self.upstream.send(request(), to, Timeouts(0, 7, 0, 0)))
+        waiting = Deferred.fromCoroutine(self.upstream.send(request(), to, Timeouts(0, 7, 1, 1, 0)))
         await origin.connected()
         await self.turns()
         self.clock.advance(7)
-        said = "no answer within 7 s (domain_mappings.NAME.timeouts.first_byte or server.request_timeout sets this)"
+        said = "no TLS within 7 s (domain_mappings.NAME.timeouts.tls sets this)"
         await self.assert_timed_out(waiting, said)
         await origin.talks[0].gone()
 
@@ -251,7 +251,7 @@ class CancelTests(TimeTestCase):
         """While there is no connection: there will be none."""
         reactor = MemoryReactorClock()
         upstream = Upstream(reactor, self.clock)
-        sending = upstream.send(request(), Origin("http", "127.0.0.1", 81), Timeouts(1, 1, 1, 1))
+        sending = upstream.send(request(), Origin("http", "127.0.0.1", 81), Timeouts(1, 1, 1, 1, 1))
         await self.assert_cancelled(Deferred.fromCoroutine(sending))
         self.assertTrue(reactor.connectors[0].stoppedConnecting)
 

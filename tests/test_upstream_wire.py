@@ -16,10 +16,10 @@ from twisted.web.iweb import IResponse
 from buddyproxy.errors import UpstreamError
 from buddyproxy.message import Origin, Response
 from buddyproxy.upstream import Incoming, Timeouts
+from buddyproxy.upstream.connection import Connection
 from buddyproxy.upstream.failures import explained
 from buddyproxy.upstream.incoming import head
 from buddyproxy.upstream.patience import Patience
-from buddyproxy.upstream.pool import Connection
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
 from tests.support.upstreams import Gathered
 
@@ -100,7 +100,7 @@ class Outcome:
         self.kept += 1
 
     def _answered(self, arriving: Any) -> None:
-        incoming = Incoming(arriving, ORIGIN, Patience(Clock(), Timeouts(0, 0, 0, 0), ORIGIN))
+        incoming = Incoming(arriving, ORIGIN, Patience(Clock(), Timeouts(0, 0, 0, 0, 0), ORIGIN))
         self.heads.append(incoming.response)
         incoming.start(self.sink)
 

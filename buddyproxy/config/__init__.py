@@ -10,6 +10,7 @@ from buddyproxy.config.quantities import format_duration, parse_duration, parse_
 from buddyproxy.config.schema import (
     ORIGIN,
     AdminSettings,
+    BreakerSettings,
     CacheSettings,
     Caching,
     Callbacks,
@@ -32,6 +33,7 @@ __all__ = [
     "NOT_YET_IN_FORCE",
     "ORIGIN",
     "AdminSettings",
+    "BreakerSettings",
     "CacheSettings",
     "Caching",
     "Callback",

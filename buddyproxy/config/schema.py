@@ -217,6 +217,18 @@ class Timeouts(Section):
 
 
 @frozen(kw_only=True)
+class BreakerSettings(Section):
+    """When an origin that fails is given a rest, and for how long."""
+
+    enabled: bool = setting(boolean, True)
+    failure_ratio: float = setting(values.ratio, 0.5)
+    window: float = setting(_timeout, 30.0)
+    minimum_requests: int = setting(whole(1), 20)
+    """How many requests there must be in the window for the ratio to count."""
+    open_for: float = setting(_timeout, 10.0)
+
+
+@frozen(kw_only=True)
 class KeyParts(Section):
     """What of a request belongs to the cache key beyond the usual, and what does not; None: not said."""
 
@@ -289,6 +301,7 @@ class DomainMapping(Caching):
 
     upstream: str = required(addresses.upstream)
     fallback: tuple[str, ...] = setting(Several(addresses.upstream), ())
+    """Where else to ask, in this order, where `upstream` fails."""
     ca_file: str | None = setting(values.path, None)
     requests_per_second: float | None = setting(number, None, aliases={"max_requests_per_second": number})
     requests_per_minute: float | None = setting(number, None, aliases={"max_requests_per_minute": number})
@@ -297,8 +310,11 @@ class DomainMapping(Caching):
     requests_per_day: float | None = setting(number, None, aliases={"max_requests_per_day": number})
     max_wait: float | None = setting(parse_duration, None)
     """None: `throttling.max_wait`."""
+    max_connections: int = setting(whole(1), 1000)
+    """To each of its origins at once."""
     timeouts: Timeouts = setting(Table(Timeouts), Timeouts())
     retries: int = setting(whole(), 2)
+    breaker: BreakerSettings = setting(Table(BreakerSettings), BreakerSettings())
     credentials: tuple[str, ...] = setting(Several(values.field_name), ())
     """Fields that say who is asking, beyond those everybody knows."""
     rules: tuple[Rule, ...] = setting(Several(Table(Rule)), ())

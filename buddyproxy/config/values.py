@@ -82,6 +82,13 @@ def above_zero(read: Read[float]) -> Read[float]:
     return read_above_zero
 
 
+def ratio(value: object) -> float:
+    """Read a number above 0, up to 1."""
+    if not 0 < (found := number(value)) <= 1:
+        raise ValueError("must be more than 0 and at most 1")
+    return found
+
+
 def days(value: object) -> float:
     """Read a plain number of days; return seconds."""
     if (seconds := number(value) * DAY) > LONGEST:

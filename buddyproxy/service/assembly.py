@@ -1,19 +1,31 @@
 """From a configuration to the objects that do the work: the only place where concrete classes are chosen."""
 
-from collections.abc import Awaitable
-from functools import partial
+from collections.abc import Callable, Iterable
+from math import inf
 from pathlib import Path
+from random import random
 
-from attrs import frozen
+from attrs import field, frozen
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
 from twisted.web.resource import IResource, Resource
 
+from buddyproxy.breaker import Terms
 from buddyproxy.cache.policy import Policies
-from buddyproxy.config import ORIGIN, CacheSettings, Config, DomainMapping, HeaderChanges, SecuritySettings, read_key
+from buddyproxy.config import (
+    ORIGIN,
+    BreakerSettings,
+    CacheSettings,
+    Config,
+    DomainMapping,
+    HeaderChanges,
+    SecuritySettings,
+    read_key,
+)
 from buddyproxy.exchange import Exchange
 from buddyproxy.filters import FieldChanges, Outward
+from buddyproxy.forwarding import Destinations, Forwarder
 from buddyproxy.gate import KEY_POSITIONS, Gate, Key
-from buddyproxy.message import Request
+from buddyproxy.message import Origin
 from buddyproxy.metrics import Metrics
 from buddyproxy.routing import Base, RoutingTable
 from buddyproxy.storage import Storage
@@ -21,7 +33,7 @@ from buddyproxy.storage.files import clear_file
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.tiered import TieredStorage
-from buddyproxy.upstream import Incoming, Interim, Timeouts, Upstream, resend
+from buddyproxy.upstream import Timeouts, Upstream
 from buddyproxy.web.admin import admin_resource
 from buddyproxy.web.proxied import Passage, Proxied
 from buddyproxy.web.tree import landing_page, tree
@@ -66,10 +78,15 @@ class Assembly:
     upstream: Upstream
     metrics: Metrics
     reactor: Reactor
+    chance: Callable[[], float] = random
+    """Says how much of the longest wait before a retry is waited, from 0 to 1."""
+    destinations: Destinations = field(factory=Destinations, init=False)
 
     def resource(self) -> Resource:
-        """Return the resource tree."""
+        """Return the resource tree, and have the upstream side keep to what is said of connections."""
         mappings = self.config.mappings
+        for origin, connections in _limits(mappings.values()).items():
+            self.upstream.limit(origin, connections)
         at_root = ORIGIN if self.config.origin else None
         proxied = Proxied(
             self.gate,
@@ -86,22 +103,45 @@ class Assembly:
         return tree(proxied, pages)
 
     def _passage(self, name: str, mapping: DomainMapping) -> Passage:
-        base, timeouts = Base.of(mapping), self._timeouts(mapping)
-
-        def send(request: Request, interim: Interim) -> Awaitable[Incoming]:
-            once = partial(self.upstream.send, origin=base.origin, timeouts=timeouts, interim=interim)
-            return resend(request, once, mapping.retries)
-
+        forwarder = self._forwarder(mapping)
+        base = forwarder.destinations[0].base
+        policies = Policies.build(name, mapping, self.config.cache, base.path)
         return Passage(
-            Exchange(Policies.build(name, mapping, self.config.cache, base.path), self.storage, send, self.reactor),
+            Exchange(policies, self.storage, forwarder.send, self.reactor),
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),
             changes(mapping.response_headers),
+        )
+
+    def _forwarder(self, mapping: DomainMapping) -> Forwarder:
+        terms = _terms(mapping.breaker)
+        destinations = [self.destinations.at(base, terms) for base in _bases(mapping)]
+        return Forwarder(
+            self.upstream, self.reactor, destinations, self._timeouts(mapping), mapping.retries, self.chance
         )
 
     def _timeouts(self, mapping: DomainMapping) -> Timeouts:
         given = mapping.timeouts
         first_byte = self.config.server.request_timeout if given.first_byte is None else given.first_byte
-        return Timeouts(connect=given.connect, first_byte=first_byte, idle=given.idle, total=given.total)
+        return Timeouts(given.connect, given.tls, first_byte, given.idle, given.total)
+
+
+def _bases(mapping: DomainMapping) -> tuple[Base, ...]:
+    """Return the bases of `mapping`, its own first."""
+    return Base.of(mapping), *Base.fallbacks(mapping)
+
+
+def _limits(mappings: Iterable[DomainMapping]) -> dict[Origin, int]:
+    """Return how many connections there may be to each origin: where mappings share one, the smallest number holds."""
+    limits: dict[Origin, int] = {}
+    for mapping in mappings:
+        for base in _bases(mapping):
+            limits[base.origin] = min(mapping.max_connections, limits.get(base.origin, mapping.max_connections))
+    return limits
+
+
+def _terms(settings: BreakerSettings) -> Terms:
+    ratio = settings.failure_ratio if settings.enabled else inf
+    return Terms(ratio, settings.window, settings.minimum_requests, settings.open_for)
 
 
 def admin_paths(config: Config) -> list[str]:

@@ -4,14 +4,14 @@ The one place that knows how requests travel. `Upstream.send` takes a request th
 `Incoming`: the head of the answer, and the means to have its content delivered, paused or given up. It knows nothing of
 mappings, caching or callers.
 
-Inside, from the wire up: `wire` and `pool` (Twisted's client, held to the bytes), `trust` (TLS), `connections` (the
-agent), `transparent` (treq's client, less its conveniences), `sending` and `incoming` (the interface), with `patience`
-(every limit in time) and `failures` (every error in words) beside them.
+Inside, from the wire up: `wire` and `connection` (Twisted's client, held to the bytes), `pool` (the connections to one
+origin), `trust` (TLS), `agent` (from a request to a connection), `transparent` (treq's client, less its conveniences),
+`sending` and `incoming` (the interface), with `patience` (every limit in time) and `failures` (every error in words)
+beside them.
 """
 
-from buddyproxy.upstream.failures import StaleConnection
 from buddyproxy.upstream.incoming import Incoming, Interim, Sink
 from buddyproxy.upstream.patience import Timeouts
-from buddyproxy.upstream.sending import Upstream, resend
+from buddyproxy.upstream.sending import Upstream
 
-__all__ = ["Incoming", "Interim", "Sink", "StaleConnection", "Timeouts", "Upstream", "resend"]
+__all__ = ["Incoming", "Interim", "Sink", "Timeouts", "Upstream"]

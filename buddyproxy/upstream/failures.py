@@ -28,30 +28,8 @@ from twisted.web._newclient import (
 )
 from twisted.web.http import _MalformedChunkedDataError
 
-from buddyproxy.errors import UpstreamError, UpstreamTimeout
+from buddyproxy.errors import UpstreamBusy, UpstreamError, UpstreamTimeout
 from buddyproxy.message import Origin
-
-FOREIGN = (
-    _WrapperException,
-    RequestNotSent,
-    ConnectError,
-    ConnectingCancelledError,
-    ConnectionClosed,
-    DNSLookupError,
-    SSL.Error,
-    VerificationError,
-    CancelledError,
-    ValueError,
-)
-"""What sending a request may raise."""
-
-
-class StaleConnection(UpstreamError):
-    """A connection kept from an earlier request was closed before any byte of an answer came.
-
-    Most likely the origin had closed it already, and the request was never looked at. Nobody can be sure, so only a
-    request that may safely be sent twice may be sent again (RFC 9112, 9.3.1).
-    """
 
 
 class Garbled(Exception):
@@ -62,6 +40,34 @@ class NotTrusted(Exception):
     """A certificate that did not stand the test; the text says why."""
 
 
+class NotSecured(_WrapperException):
+    """A connection that ended before TLS was set up; `reasons` holds why."""
+
+
+class NoConnectionFree(Exception):
+    """A request that would have to wait for a connection behind too many others; the text says so."""
+
+
+FOREIGN = (
+    _WrapperException,
+    RequestNotSent,
+    ConnectError,
+    ConnectingCancelledError,
+    ConnectionClosed,
+    DNSLookupError,
+    NoConnectionFree,
+    SSL.Error,
+    VerificationError,
+    CancelledError,
+    ValueError,
+)
+"""What sending a request may raise."""
+
+
+BUSY = 1.0
+"""Seconds after which a connection may be free where all are in use: nobody knows better."""
+
+
 def cancelled(error: BaseException | None) -> bool:
     """Tell whether `error` says no more than that we gave up ourselves."""
     return any(isinstance(cause, (CancelledError, ConnectingCancelledError)) for cause in _causes(error))
@@ -70,6 +76,8 @@ def cancelled(error: BaseException | None) -> bool:
 def explained(error: BaseException | None, origin: Origin) -> UpstreamError:
     """Return what `error` means for a request to `origin`."""
     cause = _causes(error)[-1]
+    if isinstance(cause, NoConnectionFree):
+        return UpstreamBusy(f"{origin}: {cause}", BUSY)
     if cause is error and isinstance(error, ValueError):
         said: str | None = "its name is not a valid one"
     else:
@@ -127,6 +135,8 @@ def _of_answer(cause: BaseException | None) -> str | None:
 def _of_closing(error: BaseException | None, cause: BaseException | None) -> str:
     how = "closed" if isinstance(cause, ConnectionDone) else "broke"
     match error:
+        case NotSecured():
+            when = "in the TLS handshake"
         case RequestTransmissionFailed():
             when = "while the request was being sent"
         case ResponseNeverReceived() | RequestNotSent():

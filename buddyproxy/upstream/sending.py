@@ -1,7 +1,6 @@
 """Sending a request to an origin server."""
 
 import re
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 from treq.cookies import IndexableCookieJar
@@ -11,8 +10,8 @@ from twisted.web.http_headers import InvalidHeaderName
 
 from buddyproxy.errors import BadRequest, UpstreamError
 from buddyproxy.message import Origin, Request, Response
-from buddyproxy.upstream.connections import Connections, EndpointFor
-from buddyproxy.upstream.failures import FOREIGN, StaleConnection, cancelled, explained
+from buddyproxy.upstream.agent import Connections, EndpointFor
+from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
 from buddyproxy.upstream.incoming import Incoming, Interim
 from buddyproxy.upstream.patience import Patience, Timeouts
 from buddyproxy.upstream.transparent import Content, TransparentClient
@@ -22,7 +21,6 @@ _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
 # RFC 9110, 9.3.6 and 9.3.8: after CONNECT a connection may be a tunnel, and TRACE shows what was sent on it.
 _NOT_FOR_ORIGINS = frozenset({b"CONNECT", b"TRACE"})
-_IDEMPOTENT = frozenset({b"GET", b"HEAD", b"OPTIONS", b"PUT", b"DELETE"})
 _FORBIDDEN = re.compile(rb"[\r\n\0]")
 _FRAMING = frozenset({b"content-length", b"transfer-encoding"})
 # RFC 9110, 8.6: methods that anticipate content say so even where there is none.
@@ -47,21 +45,32 @@ class Upstream:
         self._connections = Connections(reactor, self._clock, endpoint_for)
         self._no_cookies = IndexableCookieJar()
 
-    async def send(self, request: Request, origin: Origin, timeouts: Timeouts, interim: Interim = _unheard) -> Incoming:
+    def limit(self, origin: Origin, connections: int) -> None:
+        """Allow at most so many connections to `origin` at once from now on; further requests wait for their turn."""
+        self._connections.limit(origin, connections)
+
+    async def send(
+        self,
+        request: Request,
+        origin: Origin,
+        timeouts: Timeouts,
+        interim: Interim = _unheard,
+        began: float | None = None,
+    ) -> Incoming:
         """Send `request` to `origin` and return the answer as soon as its head is there.
 
         `request.target` is sent byte for byte. The fields are sent as they are, in their order, less those of framing,
         which is the content's; `Host` is the origin's unless there is one. Cancelling closes the connection.
 
-        `interim` is called with each interim response but 100 (RFC 9110, 15.2) as it comes.
+        `interim` is called with each interim response but 100 (RFC 9110, 15.2) as it comes. `timeouts.total` counts
+        from the time `began`; None: now.
 
         Raises `BadRequest` where something in the request cannot stand in one; `UpstreamError` where the origin failed,
-        as `UpstreamTimeout` where it took too long, as `StaleConnection` where a connection kept from an earlier
-        request was closed without an answer.
+        as `UpstreamTimeout` where it took too long, as `Unanswered` where the connection ended without an answer, as
+        `UpstreamBusy` where none was free.
         """
         headers = _head(request, origin)
-        patience = Patience(self._clock, timeouts, origin)
-        patience.wait_for("first_byte")
+        patience = Patience(self._clock, timeouts, origin, began)
         try:
             client = TransparentClient(self._connections.agent_for(origin, patience, interim), self._no_cookies)
             method, uri = request.method.decode("ascii"), origin.root + request.target
@@ -111,19 +120,3 @@ def _content(request: Request, patience: Patience) -> Content | None:
     if request.body or request.method in _ANTICIPATING or b"content-length" in request.headers:
         return Content(request.body, patience.progress)
     return None
-
-
-Send = Callable[[Request], Awaitable[Incoming]]
-
-
-async def resend(request: Request, send: Send, retries: int) -> Incoming:
-    """Send `request` by `send`, again where a kept connection turns out to be closed (RFC 9112, 9.3.1).
-
-    At most `retries` times, and only what may be sent twice without harm (RFC 9110, 9.2.2).
-    """
-    for _ in range(retries if request.method in _IDEMPOTENT else 0):
-        try:
-            return await send(request)
-        except StaleConnection:
-            continue
-    return await send(request)

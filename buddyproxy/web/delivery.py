@@ -5,6 +5,7 @@ caller takes it. An answer that breaks off is left visibly incomplete.
 """
 
 import json
+import math
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -30,6 +31,7 @@ _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.BodyTooLarge: 413,
     errors.ThrottleError: 429,
     errors.UpstreamTimeout: 504,
+    errors.UpstreamUnavailable: 503,
     errors.UpstreamError: 502,
     errors.NotCached: 504,
     errors.LoopDetected: 508,
@@ -74,6 +76,9 @@ def deliver_interim(request: ServerRequest, response: Response) -> None:
 def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:
     """Send `error` as JSON: `{"error": {"code": ..., "message": ...}}`."""
     fields = () if status is None else _cache_fields(status)
+    if error.retry_after is not None:
+        # RFC 9110, 10.2.3: whole seconds; none at all would be an invitation.
+        fields += ((b"Retry-After", b"%d" % max(math.ceil(error.retry_after), 1)),)
     deliver_json(request, status_of(error), {"error": {"code": error.code, "message": str(error)}}, *fields)
 
 

@@ -21,10 +21,12 @@ IN_FORCE = {
     "stale_if_error no_vary_search",
     "logging": "level enable_file file_path max_file_size backup_count format",
     "admin": "enabled path",
-    "domain_mappings.*": "upstream ca_file mode ttl methods cache_error_responses error_ttl override_origin share "
+    "domain_mappings.*": "upstream fallback max_connections ca_file mode ttl "
+    "methods cache_error_responses error_ttl override_origin share "
     "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
-    "domain_mappings.*.timeouts": "connect first_byte idle total",
+    "domain_mappings.*.breaker": "enabled failure_ratio window minimum_requests open_for",
+    "domain_mappings.*.timeouts": "connect tls first_byte idle total",
     "domain_mappings.*.request_headers": "set remove",
     "domain_mappings.*.response_headers": "set remove",
 }
@@ -67,7 +69,7 @@ class ForceTests(SynchronousTestCase):
                 "security": {"keys": {"ann": {"key": "0123456789abcdef", "requests_per_minute": 5}}},
                 "throttling": {"domain_limits": {"a": 1}},
                 "domain_mappings": {
-                    "a.b": {"upstream": URL, "ttl": 5, "timeouts": {"tls": 1, "idle": 1}},
+                    "a.b": {"upstream": URL, "ttl": 5, "timeouts": {"tls": 1, "idle": 1}, "budget": 1},
                     "c": {"upstream": URL, "rules": [{"path": "/"}], "stale_if_error": 0},
                 },
                 "callbacks": {"on_error": print},
@@ -79,7 +81,7 @@ class ForceTests(SynchronousTestCase):
                 "server.workers",
                 "security.keys.ann.requests_per_minute",
                 "throttling.domain_limits",
-                'domain_mappings."a.b".timeouts.tls',
+                'domain_mappings."a.b".budget',
                 "callbacks.on_error",
             ],
         )

@@ -326,6 +326,7 @@ class ValueTests(ProblemsTestCase):
     def test_mapping_details(self) -> None:
         """The finer settings of a mapping have shapes of their own."""
         where = "domain_mappings.api"
+        ratio = "must be more than 0 and at most 1"
         rate = f'{where}.replay: expected "instant", "recorded" or a rate such as "20/s"'
         self.check(
             [
@@ -399,6 +400,8 @@ class ValueTests(ProblemsTestCase):
                     api(rules=[{"path": "/", "key": {"header": []}}]),
                     [f'{where}.rules[0].key.header: unknown key; did you mean "headers"?'],
                 ),
+                (api(breaker={"failure_ratio": 0}), [f"{where}.breaker.failure_ratio: {ratio}"]),
+                (api(breaker={"failure_ratio": 1.5}), [f"{where}.breaker.failure_ratio: {ratio}"]),
                 (api(timeouts={"connect": 0}), [f"{where}.timeouts.connect: must be more than 0"]),
                 (api(budget=-1), [f"{where}.budget: must be from 0 to 2147483647"]),
                 (section("admin", path="admin"), ['admin.path: expected a path such as "/admin"']),

@@ -10,6 +10,7 @@ import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.config import (
+    BreakerSettings,
     Config,
     DomainMapping,
     HeaderChanges,
@@ -132,6 +133,13 @@ DOCUMENTED: dict[str, list[tuple[str, object, object, object]]] = {
         ("requests_per_hour", None, 1, 1.0),
         ("requests_per_day", None, 1, 1.0),
         ("max_wait", None, 1, 1.0),
+        ("max_connections", 1000, 4, 4),
+        ("breaker", BreakerSettings(), {}, BreakerSettings()),
+        ("breaker.enabled", True, False, False),
+        ("breaker.failure_ratio", 0.5, 1, 1.0),
+        ("breaker.window", 30.0, "1m", 60.0),
+        ("breaker.minimum_requests", 20, 5, 5),
+        ("breaker.open_for", 10.0, "500ms", 0.5),
         ("timeouts", Timeouts(), {}, Timeouts()),
         ("timeouts.connect", 10.0, 1, 1.0),
         ("timeouts.tls", 10.0, 1, 1.0),

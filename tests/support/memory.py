@@ -178,7 +178,7 @@ class MemoryProxy:
         self.metrics = CountedMetrics()
         upstream = Upstream(self.clock, endpoint_for=lambda origin: self.endpoint)
         gate = gate_of(self.config.security)
-        assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock)
+        assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock, chance=lambda: 0.0)
         limit = self.config.server.max_request_body
         self.site = ProxySite(assembly.resource(), self.metrics, self.clock, limit)
 

@@ -81,7 +81,7 @@ class UpstreamTestCase(TestCase):
 
     timeout = 20
 
-    NO_LIMITS = Timeouts(connect=0, first_byte=0, idle=0, total=0)
+    NO_LIMITS = Timeouts(connect=0, tls=0, first_byte=0, idle=0, total=0)
 
     def setUp(self) -> None:
         from twisted.internet import reactor

@@ -5,20 +5,22 @@ from typing import Any
 
 from attrs import define
 from twisted.internet.abstract import isIPAddress, isIPv6Address
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, TCP4ClientEndpoint, TCP6ClientEndpoint, wrapClientTLS
 from twisted.internet.interfaces import IProtocol, IProtocolFactory, IReactorTime, IStreamClientEndpoint
 from twisted.python.failure import Failure
-from twisted.web._newclient import RequestNotSent, RequestTransmissionFailed, ResponseNeverReceived
+from twisted.web._newclient import RequestTransmissionFailed, ResponseNeverReceived
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IAgent, IBodyProducer, IResponse
 from zope.interface import implementer
 
+from buddyproxy.errors import StaleConnection, Unanswered
 from buddyproxy.message import Origin
-from buddyproxy.upstream.failures import StaleConnection, cancelled, explained
+from buddyproxy.upstream.connection import Connection
+from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
 from buddyproxy.upstream.incoming import Interim, head
 from buddyproxy.upstream.patience import Patience
-from buddyproxy.upstream.pool import Connection, Pool
+from buddyproxy.upstream.pool import MOST, Pool
 from buddyproxy.upstream.trust import connection_creator
 from buddyproxy.upstream.wire import WireHeaders, WireRequest
 
@@ -27,27 +29,38 @@ EndpointFor = Callable[[Origin], IStreamClientEndpoint]
 
 
 class Connections:
-    """Opens connections and keeps them, one pool for all origins."""
+    """Opens connections and keeps them, a pool for each origin."""
 
     def __init__(self, reactor: Any, clock: IReactorTime, endpoint_for: EndpointFor | None) -> None:
         self._reactor = reactor
-        self._pool = Pool(clock)
+        self._clock = clock
         self._endpoint_for = endpoint_for or self._endpoint
-        self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
+        self._pools: dict[Origin, Pool] = {}
+        self._limits: dict[Origin, int] = {}
 
     def agent_for(self, origin: Origin, patience: Patience, interim: Interim) -> IAgent:
         """Return an agent that asks `origin`, tells `patience` how far it is, and hands `interim` what comes before.
 
         Raises `UpstreamError` where the origin's `ca_file` cannot be used.
         """
-        endpoint = self._endpoints.get(origin)
-        if endpoint is None:
-            endpoint = self._endpoints[origin] = self._endpoint_for(origin)
-        return _OriginAgent(self._pool, endpoint, origin, patience, interim)
+        return _OriginAgent(self._pool_of(origin), origin, patience, interim)
+
+    def limit(self, origin: Origin, connections: int) -> None:
+        """Allow so many connections to `origin` from now on."""
+        self._limits[origin] = connections
+        if (pool := self._pools.get(origin)) is not None:
+            pool.limit(connections)
 
     async def close(self) -> None:
         """Close idle connections now, and those in use after their response."""
-        await self._pool.close()
+        await gatherResults([Deferred.fromCoroutine(pool.close()) for pool in self._pools.values()])
+
+    def _pool_of(self, origin: Origin) -> Pool:
+        pool = self._pools.get(origin)
+        if pool is None:
+            endpoint = self._endpoint_for(origin)
+            pool = self._pools[origin] = Pool(self._clock, endpoint, self._limits.get(origin, MOST))
+        return pool
 
     def _endpoint(self, origin: Origin) -> IStreamClientEndpoint:
         # Their own timeouts are off: Patience is the one who counts. An address needs no resolver, nor its threads.
@@ -93,7 +106,6 @@ class _OriginAgent:
     """Sends one request to one origin, on a connection kept from before or a new one."""
 
     _pool: Pool
-    _endpoint: IStreamClientEndpoint
     _origin: Origin
     _patience: Patience
     _interim: Interim
@@ -109,10 +121,7 @@ class _OriginAgent:
         assert isinstance(headers, WireHeaders)
         target = uri[len(self._origin.root) :]
         request = WireRequest(method, target, headers, bodyProducer, self)
-        connected: Deferred[Any] = self._pool.getConnection(self._origin, self._endpoint)
-        if not connected.called:
-            self._patience.wait_for("connect")
-        return connected.addCallback(self._send, request)
+        return Deferred.fromCoroutine(self._send(request))
 
     def sent(self) -> None:
         """Know that all of the request is handed over to the transport (`wire.Progress`)."""
@@ -123,18 +132,31 @@ class _OriginAgent:
         if response.code != 100:
             self._interim(head(response))
 
-    def _send(self, connection: Connection, request: WireRequest) -> Deferred[IResponse]:
+    async def _send(self, request: WireRequest) -> IResponse:
+        connection = await self._connect()
         self._patience.wait_for("send")
-        answered = connection.request(request)
-        if connection.used:
-            return answered.addErrback(self._stale)
-        return answered
+        try:
+            return await connection.request(request)
+        except (RequestTransmissionFailed, ResponseNeverReceived) as error:
+            if cancelled(error):
+                raise
+            raise self._unanswered(connection, error) from error
 
-    def _stale(self, failure: Failure) -> Failure:
-        """Say where a failure may be due to the connection's age alone."""
-        unanswered = failure.check(RequestNotSent, RequestTransmissionFailed, ResponseNeverReceived)
-        if unanswered is None or cancelled(failure.value):
-            return failure
-        error = StaleConnection(str(explained(failure.value, self._origin)))
-        error.__cause__ = failure.value
-        return Failure(error)
+    async def _connect(self) -> Connection:
+        try:
+            return await self._pool.acquire(self._patience.wait_for)
+        except FOREIGN as error:
+            if cancelled(error):
+                raise
+            explanation = explained(error, self._origin)
+            explanation.unsent = True
+            raise explanation from error
+
+    def _unanswered(self, connection: Connection, error: Exception) -> Unanswered:
+        """Return what it means that no byte of an answer came."""
+        said = str(explained(error, self._origin))
+        if not connection.used:
+            return Unanswered(said)
+        # Whatever ended this connection, a restart of the origin for example, has most likely ended the others too.
+        self._pool.clear()
+        return StaleConnection(said)
