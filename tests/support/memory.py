@@ -163,20 +163,28 @@ class Connection:
 
 
 class MemoryProxy:
-    """A proxy with one mapping, `api`, to an origin in memory at `http://origin.example/base`."""
+    """A proxy with one mapping, `api`, to an origin in memory at `http://origin.example/base`.
+
+    `others` are origins at other hosts.
+    """
 
     def __init__(
-        self, origin: Resource, settings: Mapping[str, Any] | None = None, storage: Storage | None = None
+        self,
+        origin: Resource,
+        settings: Mapping[str, Any] | None = None,
+        storage: Storage | None = None,
+        others: Mapping[str, Resource] | None = None,
     ) -> None:
         self.clock = Clock()
         self.clock.advance(1_700_000_000)
         self.endpoint = MemoryEndpoint(origin, self.clock)
+        self.others = {host: MemoryEndpoint(other, self.clock) for host, other in (others or {}).items()}
         mapping = {"upstream": "http://origin.example/base"}
         given: dict[str, Any] = {"domain_mappings": {"api": mapping}, **(settings or {})}
         self.config = Config.from_mapping(given)
         self.storage = storage or MemoryStorage(2**20, 1000)
         self.metrics = CountedMetrics()
-        upstream = Upstream(self.clock, endpoint_for=lambda origin: self.endpoint)
+        upstream = Upstream(self.clock, endpoint_for=lambda origin: self.others.get(origin.host, self.endpoint))
         gate = gate_of(self.config.security)
         assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock, chance=lambda: 0.0)
         limit = self.config.server.max_request_body
@@ -190,7 +198,8 @@ class MemoryProxy:
         """Send a request on a connection of its own, and return the reply."""
         connection = self.connect()
         connection.send(spell(method, target, fields, body))
-        self.endpoint.flush()
+        for endpoint in (self.endpoint, *self.others.values()):
+            endpoint.flush()
         return parse(connection.received, method)
 
 

@@ -1,5 +1,7 @@
 """Walks of requests through the whole proxy, in memory: origins' answers, and a test case with a proxy to ask."""
 
+from collections.abc import Mapping
+
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.server import Request as ServerRequest
 
@@ -36,11 +38,20 @@ def validating(etag: str, body: bytes = b"hello", **fields: str) -> Answerer:
 class WalkTests(SynchronousTestCase):
     """A proxy with one mapping, and an origin whose answer each test gives."""
 
-    def start(self, answer: Answerer, storage: MemoryStorage | None = None, **settings: object) -> None:
-        """Start a proxy; `settings` are sections of the configuration, `api` those of the mapping."""
+    def start(
+        self,
+        answer: Answerer,
+        storage: MemoryStorage | None = None,
+        others: Mapping[str, Origin] | None = None,
+        **settings: object,
+    ) -> None:
+        """Start a proxy; `settings` are sections of the configuration, `api` those of the mapping.
+
+        `others` are origins beside the one that answers, by host.
+        """
         self.origin = Origin(answer)
         mapping = {"upstream": "http://origin.example/base", **settings.pop("api", {})}  # type: ignore[dict-item]
-        self.proxy = MemoryProxy(self.origin, {"domain_mappings": {"api": mapping}, **settings}, storage)
+        self.proxy = MemoryProxy(self.origin, {"domain_mappings": {"api": mapping}, **settings}, storage, others)
 
     def ask(self, target: str = "/api/a", method: str = "GET", fields: Fields = (), body: bytes = b"") -> Reply:
         """Ask the proxy."""
