@@ -105,10 +105,10 @@ class RoutingTable:
         return Route(name, base, base.target(rest))
 
     def leading_to(self, uri: bytes) -> list[Route]:
-        """Return a route by every mapping that leads to the absolute URI `uri`."""
+        """Return a route by every mapping that leads to the absolute URI `uri`, or falls back on it."""
         root, path = _split_root(uri)
-        target = path if path.startswith(b"/") else b"/" + path
-        return [Route(name, base, target) for name, base in self._around(root, path)]
+        found = [(self.bases[name], name, path[len(base.path) :]) for name, base in self._around(root, path)]
+        return [Route(name, own, own.target(rest)) for own, name, rest in found]
 
     def localise(self, reference: bytes, route: Route, prefix: bytes = b"") -> bytes:
         """Return the URI reference an origin sent (`Location`), leading through the proxy where a mapping leads there.
@@ -138,7 +138,7 @@ class RoutingTable:
         return local if local.startswith(b"/") else b"/" + local
 
     def _around(self, root: bytes | None, path: bytes) -> list[tuple[str, Base]]:
-        """Return the mappings that lead to the origin with `root`, to `path` or above it."""
+        """Return the mappings that lead to the origin with `root`, to `path` or above it, and by which base."""
         return [
             (name, base)
             for name, own in self.bases.items()

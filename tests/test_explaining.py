@@ -54,6 +54,15 @@ class WhereTests(SynchronousTestCase):
         error = self.assertRaises(ValueError, explain, config, "/.buddyproxy/health")
         self.assertEqual(str(error), "this is one of the proxy's own pages")
 
+    def test_fallback(self) -> None:
+        """Where else the origin is asked for in its place is told, and an address there leads to the mapping too."""
+        config = _config({"fallback": ["http://spare.example/x", "http://last.example"]})
+        for url in ("/api/a", "http://spare.example/x/a"):
+            said = _said(config, url)
+            self.assertEqual(said["origin"], "https://api.example/v1/a")
+            self.assertEqual(said["fallback"], "http://spare.example/x, http://last.example")
+        self.assertNotIn("fallback", _said(_config()))
+
     def test_several_mappings(self) -> None:
         """Every mapping that leads to an origin's address is told of, in the order of the configuration."""
         mappings = {"two": "https://api.example", "one": UPSTREAM, "other": "https://api.example/v2"}

@@ -172,6 +172,9 @@ class LeadingToTests(SynchronousTestCase):
                 "root": DomainMapping(upstream="https://a.example"),
                 "base": DomainMapping(upstream="https://a.example/v1/"),
                 "port": DomainMapping(upstream="https://a.example:8443/v1"),
+                "spared": DomainMapping(
+                    upstream="https://b.example/v1", fallback=("http://c.example/x", "http://d.example")
+                ),
             }
         )
         for uri, names, target in (
@@ -183,6 +186,10 @@ class LeadingToTests(SynchronousTestCase):
             (b"https://a.example:8443/v1/x", ["port"], b"/v1/x"),
             (b"https://a.example:8443/x", [], b""),
             (b"http://a.example/v1", [], b""),
+            (b"https://b.example/v1/x", ["spared"], b"/v1/x"),
+            (b"http://c.example/x?y", ["spared"], b"/v1?y"),
+            (b"http://c.example/y", [], b""),
+            (b"http://d.example/x", ["spared"], b"/v1/x"),
             (b"/v1", [], b""),
         ):
             expected = [Route(name, table.bases[name], target) for name in names]
@@ -234,6 +241,20 @@ class LocaliseTests(SynchronousTestCase):
             (b"/files/x", b"https://api.openai.example/v1/other", b"/openai/other"),
         ):
             self.assertEqual(TABLE.localise(reference, TABLE.route(target)), expected, (target, reference))
+
+    def test_fallbacks(self) -> None:
+        """A reference into what a mapping falls back on is one into the mapping."""
+        mapping = DomainMapping(upstream="https://a.example/v1", fallback=("http://b.example/x", "http://c.example"))
+        table = RoutingTable.build({"api": mapping})
+        self._check(
+            table,
+            table.route(b"/api/y"),
+            (
+                ("the first", "http://b.example/x/z?q", "/api/z?q"),
+                ("the second", "http://c.example/z", "/api/z"),
+                ("beside it", "http://b.example/z", "http://b.example/z"),
+            ),
+        )
 
     def test_to_elsewhere(self) -> None:
         """A reference to where no mapping leads stays, but for what would be read wrongly on our side."""

@@ -54,6 +54,8 @@ def _explained(config: Config, route: Route) -> Iterator[tuple[str, str]]:
     number = policies.matching(route.target)
     yield "mapping", route.name
     yield "origin", route.uri.decode("ascii")
+    if mapping.fallback:
+        yield "fallback", ", ".join(mapping.fallback)
     yield "rule", "no rule" if number is None else f"rules[{number}], {_pattern(mapping.rules[number])}"
     policy = policies.of(route.target)
     if not policy.methods:
