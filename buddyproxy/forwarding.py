@@ -134,13 +134,12 @@ class Forwarder:
         """Tell the breaker how a request ended: `failed`, or None where that says nothing of the origin."""
         breaker, now = destination.breaker, self.clock.seconds()
         was_open = breaker.is_open
-        match failed:
-            case None:
-                breaker.withdrawn(permit)
-            case True:
-                breaker.failed(permit, now)
-            case False:
-                breaker.succeeded(permit, now)
+        if failed is None:
+            breaker.withdrawn(permit)
+        elif failed:
+            breaker.failed(permit, now)
+        else:
+            breaker.succeeded(permit, now)
         if breaker.is_open and not was_open:
             _log.warn("{origin} failed too often: it is given a rest", origin=destination.base.origin)
         elif was_open and not breaker.is_open:

@@ -82,7 +82,7 @@ class ReuseTests(UpstreamTestCase):
         connection = Connection(self.clock, lambda _: None, lambda _: None)
         connection.makeConnection(StringTransport())
         connection.dataReceived(b"HTTP/1.1 408 Request Timeout\r\n\r\n")
-        self.assertNotEqual(connection.state, "QUIESCENT")
+        self.assertTrue(connection.spoilt())
         self.assertTrue(connection.transport.disconnected)
 
     async def test_closed_meanwhile(self) -> None:
