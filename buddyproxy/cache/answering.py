@@ -53,7 +53,7 @@ def _not_modified(request: Request, stored: StoredResponse) -> bool:
     tags = request.headers.combined(b"if-none-match")
     if tags is not None:
         return _names(tags.strip(b" \t"), stored.headers.get(b"etag"))
-    since = parse_date(request.headers.get(b"if-modified-since"), stored.response_time)
+    since = parse_date(request.headers.combined(b"if-modified-since"), stored.response_time)
     if since is None:
         return False
     modified = parse_date(stored.headers.get(b"last-modified"), stored.response_time)
@@ -62,7 +62,7 @@ def _not_modified(request: Request, stored: StoredResponse) -> bool:
 
 def _names(condition: bytes, etag: bytes | None) -> bool:
     """Return whether an If-None-Match lists `etag`; one that is no entity tag counts where it is repeated exactly."""
-    if etag is None:
+    if not etag:
         return condition == b"*"
     listed = [_opaque(member) for member in _ETAG.findall(condition)]
     return condition in (b"*", etag.strip(b" \t")) or _opaque(etag) in listed

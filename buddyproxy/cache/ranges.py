@@ -54,7 +54,7 @@ def asked_ranges(request: Request, stored: StoredResponse) -> tuple[Span, ...] |
 
     Its Range counts for GET only (14.2), and only where If-Range agrees that the parts belong together (13.1.5).
     """
-    value = request.headers.get(b"range")
+    value = request.headers.combined(b"range")
     if value is None or request.method != b"GET" or stored.response.status not in (200, 206):
         return None
     total = len(stored.body)
@@ -136,7 +136,7 @@ def _spans(value: bytes, total: int) -> tuple[Span, ...] | None:
 
 def _if_range(headers: Headers, stored: StoredResponse) -> bool:
     """Return whether If-Range, where there is one, names `stored` beyond doubt (RFC 9110, 13.1.5)."""
-    condition = headers.get(b"if-range")
+    condition = headers.combined(b"if-range")
     if condition is None:
         return True
     condition = condition.strip(b" \t")
