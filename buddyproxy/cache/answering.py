@@ -7,14 +7,12 @@ import re
 from hashlib import sha256
 
 from buddyproxy.cache.dates import parse_date
-from buddyproxy.cache.ranges import Part, Span, asked_ranges
+from buddyproxy.cache.ranges import DIGESTS, Part, Span, asked_ranges
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Headers, Request, Response
 
 # What speaks of the content that is sent, and so is left out where none is (RFC 9110, 15.4.5).
-_OF_CONTENT = frozenset(
-    {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
-)
+_OF_CONTENT = DIGESTS | {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
 
 # What a 416 keeps: it says nothing of the resource that anybody could store (RFC 9110, 15.5.17).
 _OF_REFUSAL = (b"accept-ranges", b"date", b"etag", b"vary")
@@ -76,11 +74,11 @@ def _unchanged(headers: Headers) -> Headers:
 def _ranges(stored: StoredResponse, spans: tuple[Span, ...]) -> tuple[Response, bytes]:
     part = Part.of(stored.headers) if stored.partial else Part(Span(0, len(stored.body) - 1), len(stored.body))
     assert part is not None
-    headers = stored.headers
     if not spans:
-        kept = Headers(tuple(pair for pair in headers if pair[0].lower() in _OF_REFUSAL))
+        kept = Headers(tuple(pair for pair in stored.headers if pair[0].lower() in _OF_REFUSAL))
         kept = kept.adding((b"Content-Range", b"bytes */%d" % part.total))
         return Response(416, kept, b"Range Not Satisfiable"), b""
+    headers = stored.headers.without(DIGESTS)
     pieces = [stored.body[span.first - part.span.first : span.last - part.span.first + 1] for span in spans]
     ranges = [b"bytes %d-%d/%d" % (span.first, span.last, part.total) for span in spans]
     if len(spans) == 1:

@@ -20,6 +20,12 @@ _CONTENT_RANGE = re.compile(rb"bytes (?P<first>\d{1,19})-(?P<last>\d{1,19})/(?P<
 MOST: Final = 16
 """A request for more ranges than this is answered whole (RFC 9110, 14.2 and 17.15)."""
 
+DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})
+"""Fields that are digests of the very content they come with (RFC 9530, 2), so not of a part of it, nor of more."""
+
+# What one part says of itself, not of the representation.
+_OF_ONE_PART: Final = DIGESTS | {b"age"}
+
 
 @frozen
 class Span:
@@ -78,23 +84,34 @@ def suffices(request: Request, stored: StoredResponse) -> bool:
 def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes) -> StoredResponse | None:
     """Return what to store once the content `body` of `draft` is there; None where it is not what the head said.
 
-    `onto` is a part of the same representation: together they are stored as one (RFC 9111, 3.4).
+    `onto` is a part of the same representation: together they are stored as one, unless there is a gap (RFC 9111, 3.4).
     """
     if not draft.partial:
         return evolve(draft, body=body)
     part = Part.of(draft.headers)
     if part is None or len(part.span) != len(body):
         return None
-    held = Part.of(onto.headers) if onto is not None else None
-    if onto is None or held is None or held.total != part.total or not _touch(held.span, part.span):
+    if onto is None:
+        return _with_part(draft, part, body)
+    draft, held = _completed(draft, onto), Part.of(onto.headers)
+    if held is None or held.total != part.total or not _touch(held.span, part.span):
         return _with_part(draft, part, body)
     first = min(held.span.first, part.span.first)
     joined = bytearray(max(held.span.last, part.span.last) - first + 1)
     for span, piece in ((held.span, onto.body), (part.span, body)):
         joined[span.first - first : span.last - first + 1] = piece
-    fields = onto.headers.replacing(*draft.headers)
-    whole = evolve(draft, response=evolve(draft.response, headers=fields))
-    return _with_part(whole, Part(Span(first, first + len(joined) - 1), part.total), bytes(joined))
+    return _with_part(draft, Part(Span(first, first + len(joined) - 1), part.total), bytes(joined))
+
+
+def _completed(draft: StoredResponse, onto: StoredResponse) -> StoredResponse:
+    """Return `draft` with what it may lack because its caller had it already by `onto` (RFC 9110, 15.3.7 and 15.3.7.3).
+
+    Where the origin left out by what the representation was selected, that would be lost too.
+    """
+    fields = onto.headers.without(_OF_ONE_PART).replacing(*draft.headers.without(DIGESTS))
+    selecting = {**dict(onto.selecting), **dict(draft.selecting)}
+    response = evolve(draft.response, headers=fields)
+    return evolve(draft, response=response, selecting=tuple(sorted(selecting.items())))
 
 
 def _touch(one: Span, other: Span) -> bool:
