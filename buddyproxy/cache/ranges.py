@@ -81,10 +81,11 @@ def suffices(request: Request, stored: StoredResponse) -> bool:
     return all(part.span.first <= span.first and span.last <= part.span.last for span in spans)
 
 
-def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes) -> StoredResponse | None:
+def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes, most: int) -> StoredResponse | None:
     """Return what to store once the content `body` of `draft` is there; None where it is not what the head said.
 
-    `onto` is a part of the same representation: together they are stored as one, unless there is a gap (RFC 9111, 3.4).
+    `onto` is a part of the same representation: together they are stored as one (RFC 9111, 3.4), unless there is a gap
+    between them, or they have more than `most` bytes.
     """
     if not draft.partial:
         return evolve(draft, body=body)
@@ -94,13 +95,13 @@ def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes) -
     if onto is None:
         return _with_part(draft, part, body)
     draft, held = _completed(draft, onto), Part.of(onto.headers)
-    if held is None or held.total != part.total or not _touch(held.span, part.span):
+    union = None if held is None else _union(held, part)
+    if held is None or union is None or len(union.span) > most:
         return _with_part(draft, part, body)
-    first = min(held.span.first, part.span.first)
-    joined = bytearray(max(held.span.last, part.span.last) - first + 1)
+    joined = bytearray(len(union.span))
     for span, piece in ((held.span, onto.body), (part.span, body)):
-        joined[span.first - first : span.last - first + 1] = piece
-    return _with_part(draft, Part(Span(first, first + len(joined) - 1), part.total), bytes(joined))
+        joined[span.first - union.span.first : span.last - union.span.first + 1] = piece
+    return _with_part(draft, union, bytes(joined))
 
 
 def _completed(draft: StoredResponse, onto: StoredResponse) -> StoredResponse:
@@ -114,8 +115,12 @@ def _completed(draft: StoredResponse, onto: StoredResponse) -> StoredResponse:
     return evolve(draft, response=response, selecting=tuple(sorted(selecting.items())))
 
 
-def _touch(one: Span, other: Span) -> bool:
-    return one.first <= other.last + 1 and other.first <= one.last + 1
+def _union(one: Part, other: Part) -> Part | None:
+    """Return what two parts are together; None where they are not of one content, or do not meet."""
+    first, last = min(one.span.first, other.span.first), max(one.span.last, other.span.last)
+    if one.total != other.total or last - first + 1 > len(one.span) + len(other.span):
+        return None
+    return Part(Span(first, last), one.total)
 
 
 def _with_part(draft: StoredResponse, part: Part, body: bytes) -> StoredResponse:

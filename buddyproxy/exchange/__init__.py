@@ -233,7 +233,7 @@ class Exchange:
                 assert_never(unreachable)
 
     def _keep(self, visit: _Visit, claim: Claim, arriving: Store, body: bytes) -> None:
-        stored = assembled(arriving.draft, arriving.onto, body)
+        stored = assembled(arriving.draft, arriving.onto, body, visit.policy.max_size)
         if stored is not None and len(body) >= visit.policy.min_size and self._claims.fulfil(claim):
             self._storage.store(stored)
 

@@ -11,6 +11,7 @@ from buddyproxy.message import Request, Response
 from tests.support.values import answer, at, field_values, fields, get, kept, properties
 
 CONTENT = b"0123456789"
+MOST_BYTES = 100
 
 Pairs = list[tuple[int, int]]
 
@@ -308,7 +309,7 @@ class AssembledTests(SynchronousTestCase):
         """The content of what is no part is stored as it came."""
         for status in (200, 203, 404):
             stored = evolve(whole("A: b"), response=answer("A: b", status=status))
-            self.assertEqual(assembled(draft(stored), part(0, 4), CONTENT), stored)
+            self.assertEqual(assembled(draft(stored), part(0, 4), CONTENT, MOST_BYTES), stored)
 
     def test_not_as_announced(self) -> None:
         """Content of another length than Content-Range says, or without one, is not stored (RFC 9110, 14.4)."""
@@ -321,17 +322,17 @@ class AssembledTests(SynchronousTestCase):
             (kept("Content-Type: multipart/byteranges; boundary=a", status=206), b"345"),
         ):
             for onto in (None, part(0, 2)):
-                self.assertIsNone(assembled(draft(stored), onto, body))
+                self.assertIsNone(assembled(draft(stored), onto, body, MOST_BYTES))
 
     def test_alone(self) -> None:
         """A part without another is stored as it came; as the whole response where that is all (15.3.7.3)."""
         stored = part(3, 5, "A: b", "Content-Length: 3")
-        found = assembled(draft(stored), None, b"345")
+        found = assembled(draft(stored), None, b"345", MOST_BYTES)
         assert found is not None
         self.assertEqual((found.response.status, found.body, found.partial), (206, b"345", True))
         self.assertEqual(found.headers, fields("A: b", "Content-Length: 3", "Content-Range: bytes 3-5/10"))
 
-        found = assembled(draft(part(0, 9, "A: b")), None, CONTENT)
+        found = assembled(draft(part(0, 9, "A: b")), None, CONTENT, MOST_BYTES)
         assert found is not None
         self.assertEqual(found.response, Response(200, fields("A: b", "Content-Length: 10"), b"OK"))
         self.assertEqual((found.body, found.partial), (CONTENT, False))
@@ -352,7 +353,7 @@ class AssembledTests(SynchronousTestCase):
             ("all there is, the end first", (5, 9), (0, 4), (0, 9)),
             ("all there is, overlapping", (0, 8), (1, 9), (0, 9)),
         ):
-            found = assembled(draft(part(*new)), part(*held), CONTENT[new[0] : new[1] + 1])
+            found = assembled(draft(part(*new)), part(*held), CONTENT[new[0] : new[1] + 1], MOST_BYTES)
             assert found is not None, case
             self.assertEqual(found.body, CONTENT[expected[0] : expected[1] + 1], case)
             self.assertEqual(found.headers.get_all(b"content-length"), [b"%d" % len(found.body)], case)
@@ -363,16 +364,24 @@ class AssembledTests(SynchronousTestCase):
                 self.assertEqual(found.response.status, 206, case)
                 self.assertEqual(Part.of(found.headers), Part(Span(*expected), 10), case)
 
+    def test_no_more_than_may_be(self) -> None:
+        """Parts do not grow together beyond what may be stored: then the new one is stored alone."""
+        held, new = part(0, 3), part(3, 5)
+        for most, expected in ((6, b"012345"), (5, b"345"), (3, b"345"), (0, b"345")):
+            found = assembled(draft(new), held, new.body, most)
+            assert found is not None
+            self.assertEqual((found.response.status, found.body), (206, expected), most)
+
     def test_what_came_last_counts(self) -> None:
         """Where two parts overlap, the new one's bytes are stored."""
-        found = assembled(draft(part(2, 5)), part(0, 3), b"cdef")
+        found = assembled(draft(part(2, 5)), part(0, 3), b"cdef", MOST_BYTES)
         assert found is not None
         self.assertEqual(found.body, b"01cdef")
 
     def test_no_part_of_the_same(self) -> None:
         """Parts of contents of different lengths, or of no known place, are not put together (RFC 9110, 14.4)."""
         for held in (part(0, 2, content=CONTENT + b"x"), kept("Content-Range: bytes 0-2/*", status=206)):
-            found = assembled(draft(part(3, 5)), held, b"345")
+            found = assembled(draft(part(3, 5)), held, b"345", MOST_BYTES)
             assert found is not None
             self.assertEqual((found.response.status, found.body), (206, b"345"))
             self.assertEqual(Part.of(found.headers), Part(Span(3, 5), 10))
@@ -382,7 +391,7 @@ class AssembledTests(SynchronousTestCase):
         held = part(0, 2, "Content-Type: a/b", "Cache-Control: max-age=1", "A: 1", "A: 2", f"Date: {at(-9)}", "Age: 8")
         for new, missing in (((3, 5), False), ((5, 6), True)):
             stored = part(*new, "Cache-Control: max-age=2", "A: 3", f"Date: {at()}", "B: 4")
-            found = assembled(draft(stored), held, stored.body)
+            found = assembled(draft(stored), held, stored.body, MOST_BYTES)
             assert found is not None
             others = found.headers.without({b"content-range", b"content-length"})
             expected = fields("Content-Type: a/b", "Cache-Control: max-age=2", "A: 3", f"Date: {at()}", "B: 4")
@@ -392,7 +401,7 @@ class AssembledTests(SynchronousTestCase):
     def test_digests(self) -> None:
         """No part's digest is that of two (RFC 9530, 2); the representation's stays."""
         digests = ("Content-Digest: sha-256=:YQ==:", "Content-MD5: YQ==", "Repr-Digest: sha-256=:Yg==:")
-        found = assembled(draft(part(3, 5, *digests)), part(0, 2, *digests), b"345")
+        found = assembled(draft(part(3, 5, *digests)), part(0, 2, *digests), b"345", MOST_BYTES)
         assert found is not None
         self.assertEqual(found.headers.names, {b"repr-digest", b"content-range", b"content-length"})
 
@@ -405,7 +414,7 @@ class AssembledTests(SynchronousTestCase):
             ((origin,), (gzip,), (gzip, origin)),
             ((gzip, origin), (gzip,), (gzip, origin)),
         ):
-            found = assembled(draft(part(3, 5, selecting=new)), part(0, 2, selecting=held), b"345")
+            found = assembled(draft(part(3, 5, selecting=new)), part(0, 2, selecting=held), b"345", MOST_BYTES)
             assert found is not None
             self.assertEqual(found.selecting, expected)
 
@@ -413,7 +422,7 @@ class AssembledTests(SynchronousTestCase):
         """The union is as fresh as the part that arrived last (RFC 9111, 3.4)."""
         held = evolve(part(0, 2), request_time=1.0, response_time=2.0, expires=3.0, remove_after=4.0)
         new = evolve(part(3, 5), request_time=5.0, response_time=6.0, expires=7.0, remove_after=8.0)
-        found = assembled(draft(new), held, b"345")
+        found = assembled(draft(new), held, b"345", MOST_BYTES)
         assert found is not None
         self.assertEqual((found.request_time, found.response_time), (5.0, 6.0))
         self.assertEqual((found.expires, found.remove_after), (7.0, 8.0))
@@ -428,7 +437,7 @@ class AssembledTests(SynchronousTestCase):
         known: set[int] = set()
         for first, last in pairs:
             new = part(first, last, content=content)
-            held = assembled(draft(new), held, new.body)
+            held = assembled(draft(new), held, new.body, MOST_BYTES)
             assert held is not None
             arrived = set(range(first, last + 1))
             meets = known & {first - 1, *arrived, last + 1}
@@ -451,7 +460,7 @@ class AssembledTests(SynchronousTestCase):
         following = pairs[start]
         while True:
             new = part(*following, content=content)
-            held = assembled(draft(new), held, new.body)
+            held = assembled(draft(new), held, new.body, MOST_BYTES)
             assert held is not None
             if not before and not after:
                 break
