@@ -199,7 +199,7 @@ def _refusal(asked: CacheControl, stands: Standing) -> Reason | None:
         return "request"
     if stands.directives.applies(b"no-cache"):
         return "stale"
-    max_age, min_fresh = asked.seconds(b"max-age"), asked.seconds(b"min-fresh")
+    max_age, min_fresh = asked.seconds(b"max-age"), asked.demand(b"min-fresh")
     if max_age is not None and stands.age > max_age:
         return "request"
     if min_fresh is not None and stands.lifetime - stands.age < min_fresh:
