@@ -329,12 +329,14 @@ def _superseded(question: Question, status: int) -> StoredResponse | None:
 
 
 def _confirmed(arrival: Arrival, nominated: Sequence[StoredResponse], policy: Policy) -> Freshen | Refetch:
-    """Return which of `nominated` a 304 is about: the one of its entity tag, or the only one (RFC 9111, 4.3.4)."""
-    etag = arrival.response.headers.get(b"etag")
-    if etag is None:
-        candidates = nominated if len(nominated) == 1 else ()
-    else:
+    """Return which of `nominated` a 304 is about: the one of its validator, or the only one (RFC 9111, 4.3.4)."""
+    etag, modified = (arrival.response.headers.get(name) for name in (b"etag", b"last-modified"))
+    if etag is not None:
         candidates = [stored for stored in nominated if etags_match(etag, stored.headers.get(b"etag") or b"")]
+    elif len(nominated) == 1:
+        candidates = [stored for stored in nominated if modified in (None, stored.headers.get(b"last-modified"))]
+    else:
+        candidates = []
     return _freshen(arrival, candidates[0], policy) if candidates else Refetch()
 
 
