@@ -322,7 +322,7 @@ def _declared_length(headers: Headers) -> int | None:
 
 def _superseded(question: Question, status: int) -> StoredResponse | None:
     """Return what a response that is not kept shows to be out of date; None where it is only about this request."""
-    of_the_resource = status < 400 or status in (404, 410)
+    of_the_resource = status not in _OF_THE_REQUEST and (status < 400 or status in (404, 410))
     # Of a part that did not suffice, the rest says nothing.
     held = question.stored if question.reason != "partial" else None
     return held.marked_outdated() if held is not None and of_the_resource else None
