@@ -352,6 +352,19 @@ def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -
     return Relay("method", stored.marked_outdated())
 
 
+def _keepable(stored: StoredResponse, freshened: Response, policy: Policy) -> bool:
+    """Return whether `stored` may be kept once its head is `freshened`."""
+    directives = response_cache_control(freshened.headers, policy.targeted)
+    if not policy.override_origin and _origin_refusal(directives, freshened.status):
+        return False
+    if policy.no_vary_search and search_of(freshened.headers) != search_of(stored.headers):
+        # It is found by what it said of its query; having changed that, it would be found by what it does not say.
+        return False
+    # RFC 9111, 3.5: whether it answered a request with Authorization, and rested on the leave to share it, is not known.
+    shared = policy.shared and _allows_sharing(response_cache_control(stored.headers, policy.targeted))
+    return not shared or _allows_sharing(directives)
+
+
 def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Refetch:
     """Return `stored` with the fields that `arrival` brought in place of its own (3.2), if they let us keep it."""
     brought = arrival.response.headers.without(_NOT_UPDATED)
@@ -359,10 +372,7 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     directives = response_cache_control(fields, policy.targeted)
     response = evolve(stored.response, headers=_storable_fields(fields, directives, policy))
     selecting = selecting_fields(arrival.request, response, policy)
-    forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
-    # It is found by what it said of its query; having changed that, it would be found by what it does not say.
-    lost = policy.no_vary_search and search_of(fields) != search_of(stored.headers)
-    if selecting is None or forbidden or lost or _hides(arrival, policy):
+    if selecting is None or _hides(arrival, policy) or not _keepable(stored, response, policy):
         return Refetch()
     lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)
