@@ -19,7 +19,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.purging import Purging
-from buddyproxy.storage.shelf import SAFE, Responses, Shelf, newest
+from buddyproxy.storage.shelf import SAFE, Identity, Responses, Shelf, identities, newest
 
 FORGOTTEN_LIMIT = 100_000
 """How many URIs a batch forgets one by one. Only a medium that refuses writes for long lets them become so many."""
@@ -46,6 +46,8 @@ class Changes:
     """How many changes were asked for."""
     committed: int = field(default=0, init=False)
     """How many of the responses stored are on the medium already, the first of them."""
+    above: set[Identity] = field(factory=set, init=False)
+    """What else is `cleared`: it is in a tier above, or was never written."""
     removed: int = field(default=0, init=False)
     """How many stored responses went since it was `cleared`."""
     next: "Changes | None" = field(default=None, init=False, repr=False)
@@ -91,6 +93,13 @@ class Changes:
         self._forget(other.forgotten)
         if len(self.purges) > PURGE_LIMIT:
             self._forget_all()
+
+    def give_up(self) -> list[Identity]:
+        """Store nothing of what was asked for until now; return what that is."""
+        given_up = identities(self.stored)
+        self.stored.clear()
+        self.committed = 0
+        return given_up
 
     def one_by_one(self) -> Iterator["Changes"]:
         """Yield what is yet to be written, one after the other, so that each store is written by itself."""

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import Responses, Shelf, newest, total_size
+from buddyproxy.storage.shelf import Identity, Responses, Shelf, identities, newest, total_size
 from buddyproxy.storage.stats import StorageStats
 
 RESPONSE_SHARE = 8
@@ -114,8 +114,12 @@ class MemoryStorage:
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
         """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        return len(self.purge_now(Purge(selection, soft)))
+
+    def purge_now(self, purge: Purge) -> list[Identity]:
+        """Purge as `purge` says; return which responses that changed."""
         self.purges += 1
-        return self._shelf.purge(Purge(selection, soft))
+        return identities(self._shelf.purge(purge))
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many."""
@@ -125,8 +129,14 @@ class MemoryStorage:
 
     async def clear(self) -> int:
         """Remove everything; return how many there were."""
+        return len(self.clear_now())
+
+    def clear_now(self) -> list[Identity]:
+        """Remove everything; return what there was."""
         self.purges += 1
-        return self._shelf.clear()
+        cleared = identities(self._shelf)
+        self._shelf.clear()
+        return cleared
 
     async def close(self) -> None:
         """Let go of everything: it lives no longer than its store."""

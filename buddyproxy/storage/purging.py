@@ -7,7 +7,7 @@ and URI. Where no mapping is named, SQLite tries each there is, of which the tot
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from sqlite3 import Cursor
 
 from attrs import define, field, frozen
@@ -15,11 +15,13 @@ from attrs import define, field, frozen
 from buddyproxy.cache.stored import NEVER
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.shelf import Identity
 
 _BATCH = 1000
 """Rows fetched at a time."""
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"
 _MARK = "UPDATE cache_entries SET expires = ? WHERE id = ? AND expires > ?"
+_ROW = "SELECT id FROM cache_entries WHERE key = ? AND variant = ?"
 _TAGGED = "id IN (SELECT entry FROM cache_tags WHERE tag = ?)"
 
 
@@ -36,7 +38,11 @@ class Purging:
     """A purge on its way."""
 
     purge: Purge
+    above: Collection[Identity] = ()
+    """What was changed in a tier above."""
     query: Query = field(init=False)
+    only_above: int | None = field(default=None, init=False)
+    """How many of that are not to be changed here; None before that is known."""
     count: int = field(default=0, init=False)
     """How many stored responses it has changed so far."""
 
@@ -97,6 +103,12 @@ def find_rows(cursor: Cursor, query: Query) -> Sequence[int]:
     while rows := cursor.fetchmany(_BATCH):
         ids.extend(row for (row,) in rows)
     return ids
+
+
+def count_missing(cursor: Cursor, identities: Collection[Identity], ids: Sequence[int] | None = None) -> int:
+    """Return how many of `identities` have no row, or none among those with `ids`."""
+    rows = {row for identity in identities for (row,) in cursor.execute(_ROW, identity).fetchall()}
+    return len(identities) - len(rows if ids is None else rows.intersection(ids))
 
 
 def change_rows(cursor: Cursor, ids: Sequence[int], pace: Pace, *, soft: bool) -> int:

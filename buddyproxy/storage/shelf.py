@@ -5,7 +5,7 @@ order they were last used; it sets no limits and knows no medium.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import TypeVar
 
 from attrs import define, field
@@ -19,6 +19,9 @@ _Name = TypeVar("_Name")
 Responses = tuple[StoredResponse, ...]
 """Stored responses of one key, the one last stored first."""
 
+Identity = tuple[bytes, bytes]
+"""Key and variant: what a store has one response of at most."""
+
 SAFE = (b"GET", b"HEAD")
 """The methods whose stored responses an unsafe request to the same URI invalidates."""
 
@@ -30,6 +33,11 @@ VARIANTS = 64
 def newest(stored: StoredResponse, others: Responses) -> Responses:
     """Return `stored` before `others`, less the one it replaces, or the oldest where there are too many."""
     return (stored, *(other for other in others if other.variant != stored.variant))[:VARIANTS]
+
+
+def identities(responses: Iterable[StoredResponse]) -> list[Identity]:
+    """Return what tells each of `responses` from all others."""
+    return [(stored.key, stored.variant) for stored in responses]
 
 
 def _place(stored: StoredResponse) -> tuple[str, bytes] | None:
@@ -95,15 +103,15 @@ class Shelf:
         for key in tuple(self._by_uri.get(place, ())):
             self._hold(key, tuple(stored for stored in self._held[key] if _place(stored) != place))
 
-    def purge(self, purge: Purge) -> int:
-        """Let go of what `purge` selects, or mark it; return how many responses that changed."""
-        count = 0
+    def purge(self, purge: Purge) -> list[StoredResponse]:
+        """Let go of what `purge` selects, or mark it; return the responses that changed, as they were."""
+        changed: list[StoredResponse] = []
         for key in self._among(purge):
             held = self._held[key]
-            if affected := sum(map(purge.affects, held)):
-                count += affected
+            if affected := [stored for stored in held if purge.affects(stored)]:
+                changed += affected
                 self._hold(key, purge.over(held))
-        return count
+        return changed
 
     def _among(self, purge: Purge) -> Collection[bytes]:
         """Return the keys whose responses `purge` may select."""

@@ -7,6 +7,7 @@ Several processes may use one file: each sees what the others have written, wait
 told what they removed (see `removals.py`).
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import Responses
+from buddyproxy.storage.shelf import Identity, Responses
 from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import StorageStats
 from buddyproxy.storage.trouble import Damaged, Full
@@ -174,26 +175,30 @@ class SqliteStorage:
         await self._vacuum()
         return count
 
-    async def clear(self) -> int:
+    async def clear(self, *, above: Collection[Identity] = ()) -> int:
         """Remove everything, out of sight at once; return how many there were, once they are gone for good.
+
+        Of `above`, which was cleared elsewhere, what is not here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
         self.purges += 1
-        count = await self._queue.clear()
+        count = await self._queue.clear(above)
         remove_backups(self._database.path)
         await self._vacuum()
         return count
 
-    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Collection[Identity] = ()) -> int:
         """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many.
+
+        Of `above`, which was changed elsewhere, what is not changed here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
         if selection.everything and not soft:
-            return await self.clear()
+            return await self.clear(above=above)
         self.purges += 1
-        count = await self._queue.purge(Purge(selection, soft))
+        count = await self._queue.purge(Purge(selection, soft), above)
         if count and not soft:
             await self._vacuum()
         return count

@@ -14,6 +14,7 @@ Where `each` store is to last by itself, a batch is sealed as soon as the one be
 committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from attrs import define, field
@@ -29,9 +30,10 @@ from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
-from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.purging import Purging, change_rows, count_missing, find_rows
 from buddyproxy.storage.removals import new_remover, note_purge
 from buddyproxy.storage.selection import Purge
+from buddyproxy.storage.shelf import Identity
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Bodies, Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
@@ -79,6 +81,8 @@ class WriteQueue:
     """The batch to be written first; what a lookup takes hold of before it reads."""
     _newest: Changes = field(init=False)
     _writing: bool = field(default=False, init=False)
+    _under_way: Changes | None = field(default=None, init=False)
+    """The batch that is being written, if one is."""
     _retrying: bool = field(default=False, init=False)
     """Whether the timer stands for another try."""
     _timer: IDelayedCall | None = field(default=None, init=False)
@@ -131,24 +135,43 @@ class WriteQueue:
         self.size += self._newest.stored.size - size_before
         self._schedule()
 
-    async def clear(self) -> int:
+    async def clear(self, above: Collection[Identity] = ()) -> int:
         """Remove all there is, out of sight at once; return how many there were, once they are gone for good.
+
+        Of `above`, what is not here counts too. What waits to be written need not be.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
         """
-        cleared = self._seal(Changes(cleared=True))
+        changes = Changes(cleared=True)
+        changes.above.update(above, self._give_up_unwritten())
+        cleared = self._seal(changes)
         await self.flush()
         return cleared.removed
 
-    async def purge(self, purge: Purge) -> int:
+    def _give_up_unwritten(self) -> list[Identity]:
+        """Store nothing of what waits, but for the batch that is being written; return what that is."""
+        batch: Changes | None = self.oldest.next if self.oldest is self._under_way else self.oldest
+        batches = []
+        while batch is not None:
+            batches.append(batch)
+            batch = batch.next
+        if any(batch.purges for batch in batches):
+            # They are to count what was stored before.
+            return []
+        self.size -= sum(batch.stored.size for batch in batches)
+        return [identity for batch in batches for identity in batch.give_up()]
+
+    async def purge(self, purge: Purge, above: Collection[Identity] = ()) -> int:
         """Purge all there is, out of sight at once; return how many responses that changed, once they are for good.
+
+        Of `above`, what is not changed here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
         """
-        purging = Purging(purge)
+        purging = Purging(purge, above)
         self._seal(Changes(purges=[purging]))
         await self.flush()
-        return purging.count
+        return purging.count + (purging.only_above or 0)
 
     async def flush(self) -> None:
         """Write what was asked for until now; raises `CacheError` where that failed."""
@@ -220,6 +243,7 @@ class WriteQueue:
         changes = self.oldest
         if changes is self._newest:
             self._seal(Changes())
+        self._under_way = changes
         try:
             await self._write(changes)
         except (Busy, Damaged) as error:
@@ -227,6 +251,8 @@ class WriteQueue:
         except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
             self._give_up(changes, kept=isinstance(error, Full) and await self._forget(changes))
             return error
+        finally:
+            self._under_way = None
         self._done(changes)
         return None
 
@@ -238,6 +264,8 @@ class WriteQueue:
             with suppress(CacheError):
                 # Whoever clears is told of it when all is done.
                 remove_backups(self.database.path)
+            changes.removed += await self.database.read(count_missing, changes.above)
+            changes.above = set()
             last = await self.database.write(statements.last_row)
             while removed := await self.database.remove(statements.remove_until, last, self.removing):
                 changes.removed += removed
@@ -290,6 +318,8 @@ class WriteQueue:
         # The backup first: once it is gone from the file, it is gone for good.
         await self.database.read(lambda _: purge_backup(self.database.path, purging))
         rows = await self.database.read(find_rows, purging.query)
+        if purging.only_above is None:
+            purging.only_above = await self.database.read(count_missing, purging.above, rows)
         start = 0
         while some := rows[start : start + self.purging.budget]:
             start += len(some)

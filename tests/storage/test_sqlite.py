@@ -266,15 +266,31 @@ class WritingTests(SqliteCase):
         """A cleared store is seen empty at once, whatever is being written, and the count is of all there was."""
         self.storage.store(stored("a"))
         await self.storage.flush()
+        await self.written()
         with self.busy_writer():
             self.storage.store(stored("b"))
             self.clock.advance(writing.WRITE_AFTER)
             self.storage.store(stored("c"))
             clearing = Deferred.fromCoroutine(self.storage.clear())
+            self.assertEqual(self.storage.stats.queued, SIZE)
             self.assertEqual([await self.bodies(name) for name in "abc"], [[], [], []])
             self.storage.store(stored("d"))
         self.assertEqual(await clearing, 3)
         self.assertEqual(await self.present(*"abcd"), ["d"])
+
+    async def test_cleared_unwritten(self) -> None:
+        """What waits when a store is cleared is never written, and counts once; what a purge before it selects does."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        for name in "ab":
+            self.storage.store(stored(name, b"unwritten"))
+        self.assertEqual(await self.storage.clear(), 2)
+        self.assertEqual(self.storage.stats.bodies.received, len(stored().body))
+        self.storage.store(stored("a"))
+        purging = Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai")))
+        self.storage.store(stored("b"))
+        self.assertEqual((await self.storage.clear(), await purging), (1, 1))
+        self.assertEqual((self.storage.stats.queued, await self.present("a", "b")), (0, []))
 
     async def test_overtaken_lookup(self) -> None:
         """A lookup sees what was stored and invalidated after it began to read, written meanwhile or not."""

@@ -34,6 +34,22 @@ class LockedTests(SqliteCase):
         self.assertEqual(self.damaged_files(), [])
         self.assertEqual(self.storage.stats.dropped, 0)
 
+    async def test_locked_by_a_process(self) -> None:
+        """So it is with a process that really is another, until it ends, however that is."""
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        with subprocess.Popen([sys.executable, "-c", LOCK, str(self.path)], **pipes) as process:  # noqa: ASYNC220
+            try:
+                assert process.stdout is not None
+                self.assertEqual(process.stdout.readline(), b"locked\n")
+                self.storage.store(stored("a"))
+                with warnings(), self.assertRaises(CacheError):
+                    await self.storage.flush()
+                self.assertEqual(await self.bodies("a"), [b"hello"])
+            finally:
+                process.kill()
+        self.assertEqual(await self.present("a"), ["a"])
+        self.assertEqual((self.storage.stats.dropped, self.storage.stats.quarantined), (0, 0))
+
     async def test_cleared_while_locked(self) -> None:
         """What could not be removed yet stays out of sight, and is removed later."""
         self.storage.store(stored("a"))
@@ -163,6 +179,14 @@ class FullTests(SqliteCase):
         result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
         self.assertEqual(result.stdout.split(), ["kept:", "True", "unharmed:", "True", "again:", "True"], result.stderr)
 
+
+LOCK = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1], isolation_level=None)
+connection.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.read()
+"""
 
 FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "reserve: False", "kept: 1", "removed: True"]
 FULL_SAYS += ["stored again: 1"]
