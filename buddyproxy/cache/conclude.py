@@ -360,7 +360,8 @@ def _keepable(stored: StoredResponse, freshened: Response, policy: Policy) -> bo
     if policy.no_vary_search and search_of(freshened.headers) != search_of(stored.headers):
         # It is found by what it said of its query; having changed that, it would be found by what it does not say.
         return False
-    # RFC 9111, 3.5: whether it answered a request with Authorization, and rested on the leave to share it, is not known.
+    # RFC 9111, 3.5: whether it answered a request with Authorization, and so rested on the leave to share it, nobody
+    # knows any more.
     shared = policy.shared and _allows_sharing(response_cache_control(stored.headers, policy.targeted))
     return not shared or _allows_sharing(directives)
 

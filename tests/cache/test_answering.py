@@ -14,7 +14,7 @@ from buddyproxy.cache.answering import answered, etags_match
 from buddyproxy.cache.ranges import MOST, suffices
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Request, Response
-from tests.support.values import answer, at, fields, get, kept, post, properties
+from tests.support.values import at, fields, get, kept, post, properties
 
 CONTENT = b"0123456789"
 
@@ -243,7 +243,7 @@ class NotModifiedTests(SynchronousTestCase):
             "Content-MD5: YQ==",
         ]
         response, content = answered(get('If-None-Match: "a"'), whole(*of_content, *lines))
-        self.assertEqual((response, content), (Response(304, fields(*lines)), b""))
+        self.assertEqual((response, content), (Response(304, fields(*lines), b"Not Modified"), b""))
 
 
 class RangeTests(SynchronousTestCase):
@@ -254,17 +254,14 @@ class RangeTests(SynchronousTestCase):
         stored = whole("Content-Type: a/b", "Content-Range: x", "Content-Length: 10", 'ETag: "a"', "Vary: Accept")
         response, content = answered(get("Range: bytes=2-4"), stored)
         self.assertEqual(content, b"234")
-        self.assertEqual(
-            response,
-            answer(
-                "Content-Type: a/b",
-                'ETag: "a"',
-                "Vary: Accept",
-                "Content-Range: bytes 2-4/10",
-                "Content-Length: 3",
-                status=206,
-            ),
-        )
+        kept_or_made = [
+            "Content-Type: a/b",
+            'ETag: "a"',
+            "Vary: Accept",
+            "Content-Range: bytes 2-4/10",
+            "Content-Length: 3",
+        ]
+        self.assertEqual(response, Response(206, fields(*kept_or_made), b"Partial Content"))
 
     def test_values(self) -> None:
         """Positions count from 0, the last one included; what is not there is left out (RFC 9110, 14.1.2)."""
@@ -336,7 +333,7 @@ class RangeTests(SynchronousTestCase):
         others = ["Content-Type: a/b", "Cache-Control: max-age=9", "Content-Length: 10", f"Last-Modified: {at()}"]
         for value in ("bytes=10-", "bytes=10-11", "bytes=99-,11-12", "bytes=-0"):
             response, content = answered(get(f"Range: {value}"), whole(*others, *lines))
-            expected = Response(416, fields(*lines, "Content-Range: bytes */10"))
+            expected = Response(416, fields(*lines, "Content-Range: bytes */10"), b"Range Not Satisfiable")
             self.assertEqual((response, content), (expected, b""), value)
 
     def test_ignored(self) -> None:
