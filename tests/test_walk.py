@@ -870,10 +870,10 @@ class OrderTests(WalkTests):
 
         self.start(hold)
 
-    def begin(self) -> Connection:
+    def begin(self, fields: Fields = ()) -> Connection:
         """Ask, without waiting for the answer."""
         connection = self.proxy.connect()
-        connection.send(spell("GET", "/api/a"))
+        connection.send(spell("GET", "/api/a", fields))
         self.proxy.endpoint.flush()
         return connection
 
@@ -913,7 +913,7 @@ class OrderTests(WalkTests):
         """An answer does not replace the one to a later question."""
         self.start_slow()
         self.begin()
-        self.begin()
+        self.begin([("Cache-Control", "no-cache")])
         self.finish(self.held[1], b"new")
         self.finish(self.held[0], b"old")
         self.assertEqual(self.ask().body, b"new")
@@ -922,9 +922,9 @@ class OrderTests(WalkTests):
 class StreamTests(WalkTests):
     """Content on its way."""
 
-    def start_stream(self) -> ServerRequest:
+    def start_stream(self, **mapping: object) -> ServerRequest:
         """Ask for content that the test then writes piece by piece; return the origin's side."""
-        self.start(lambda request: NOT_DONE_YET)
+        self.start(lambda request: NOT_DONE_YET, api=mapping)
         self.caller = self.proxy.connect()
         self.caller.send(spell("GET", "/api/a"))
         self.proxy.endpoint.flush()
@@ -975,7 +975,7 @@ class StreamTests(WalkTests):
 
     def test_caller_who_takes_nothing(self) -> None:
         """A caller who takes nothing makes the origin wait, but not for ever; one who goes on in time is served."""
-        request = self.start_stream()
+        request = self.start_stream(methods=["POST"])
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
         for seconds in (STALLED - 1, STALLED - 1):

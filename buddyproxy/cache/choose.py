@@ -125,6 +125,25 @@ def revalidation(request: Request, stored: StoredResponse) -> tuple[Request, Que
     return evolve(request, method=method, headers=request.headers.without(_OF_THE_CALLER)), _ask_about(stored, "stale")
 
 
+def wants_whole(request: Request) -> bool:
+    """Return whether `request` is answered by a content as it is: it names no part, and no copy of the caller's own."""
+    return request.headers.names.isdisjoint(_CONDITIONAL_OR_RANGE)
+
+
+def shareable(request: Request, question: Question) -> bool:
+    """Return whether the answer to `question` is likely to serve others who ask the same as `request` now.
+
+    Not what the caller wants from the origin itself, nor a HEAD, whose answer has no content, nor what is conditional
+    or about a part, unless something stored is asked about in its place.
+    """
+    if question.reason not in ("uri-miss", "vary-miss", "stale") or request.method == b"HEAD":
+        return False
+    asked = request_cache_control(request.headers)
+    if any(name in asked for name in (b"no-cache", b"no-store", b"max-age", b"min-fresh")):
+        return False
+    return isinstance(question, Validate) or wants_whole(request)
+
+
 def conditions(stored: StoredResponse) -> tuple[tuple[bytes, bytes], ...]:
     """Return the fields that make a request conditional on `stored`; none where it cannot be validated (4.3.1)."""
     if stored.method != b"GET":
