@@ -317,6 +317,63 @@ class ReuseTests(WalkTests):
         self.assertEqual((self.ask().status, self.ask().word), (200, "fwd=uri-miss"))
 
 
+class RangeTests(WalkTests):
+    """Parts of a content."""
+
+    def ranging(self, request: ServerRequest) -> bytes:
+        """Answer with `content`, or the part of it that is asked for, as origins do (RFC 9110, 13.2.2)."""
+        etag = b'"%d"' % len(self.content)
+        request.setHeader(b"etag", etag)
+        request.setHeader(b"cache-control", b"max-age=60")
+        if request.getHeader(b"if-none-match") == etag:
+            request.setResponseCode(304)
+            return b""
+        asked = request.getHeader(b"range")
+        if asked is None or request.getHeader(b"if-range") not in (None, etag):
+            return self.content
+        first, last = map(int, asked.removeprefix(b"bytes=").split(b"-"))
+        request.setResponseCode(206)
+        request.setHeader(b"content-range", b"bytes %d-%d/%d" % (first, last, len(self.content)))
+        return self.content[first : last + 1]
+
+    def part(self, first: int, last: int, *fields: tuple[str, str]) -> tuple[int, bytes, str]:
+        """Ask for a range; return the status, the content and how the cache handled it."""
+        reply = self.ask(fields=[("Range", f"bytes={first}-{last}"), *fields])
+        return reply.status, reply.body, reply.word
+
+    def test_parts_become_the_whole(self) -> None:
+        """What was asked for in parts is there as a whole, and any part of it, without the origin."""
+        self.content = b"0123456789"
+        self.start(self.ranging)
+        self.assertEqual(self.part(4, 9), (206, b"456789", "fwd=uri-miss"))
+        self.assertEqual(self.part(5, 6), (206, b"56", "hit"))
+        self.assertEqual(self.part(0, 4, ("If-Range", '"10"')), (206, b"01234", "fwd=partial"))
+        self.assertEqual(self.part(2, 7), (206, b"234567", "hit"))
+        whole = self.ask()
+        self.assertEqual((whole.status, whole.body, whole.word), (200, b"0123456789", "hit"))
+        self.assertEqual(self.origin.statuses, [206, 206])
+
+    def test_stale_part(self) -> None:
+        """A stale part that still holds costs the origin only a 304."""
+        self.content = b"0123456789"
+        self.start(self.ranging)
+        self.part(0, 4)
+        self.proxy.clock.advance(61)
+        self.assertEqual(self.part(1, 2, ("If-Range", '"10"')), (206, b"12", "fwd=stale"))
+        self.assertEqual(self.part(1, 2), (206, b"12", "hit"))
+        self.assertEqual(self.origin.statuses, [206, 304])
+
+    def test_changed_under_a_caller_who_resumes(self) -> None:
+        """Who holds parts of the old content never gets parts of the new one, but all of it (RFC 9110, 13.1.5)."""
+        for held in ((0, 4), (0, 9)):
+            self.content = b"0123456789"
+            self.start(self.ranging)
+            self.part(*held)
+            self.proxy.clock.advance(61)
+            self.content = b"abcdefghijk"
+            self.assertEqual(self.part(1, 2, ("If-Range", '"10"')), (200, self.content, "fwd=stale"))
+
+
 class PostTests(WalkTests):
     """POST in buddy mode: kept, and told apart by its content."""
 

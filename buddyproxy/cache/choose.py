@@ -18,9 +18,10 @@ from buddyproxy.message import Request
 _FOR_THE_ORIGIN: Final = (b"if-match", b"if-unmodified-since")
 
 # What a validation replaces: the caller's own validators are answered from what comes back, and so are ranges of a
-# content that is stored whole.
-_CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since", b"if-range"})
-_CONDITIONAL_OR_RANGE: Final = _CONDITIONAL | {b"range"}
+# content that is stored whole. Of a part, the origin is asked with both Range and If-Range: where the content has
+# changed, a part of the new one must not go to a caller who holds the rest of the old one (RFC 9110, 13.1.5).
+_CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since"})
+_CONDITIONAL_OR_RANGE: Final = _CONDITIONAL | {b"if-range", b"range"}
 
 # What goes with one caller's question, but not with one asked in the background.
 _OF_THE_CALLER: Final = _CONDITIONAL_OR_RANGE | {b"cache-control", b"pragma"}
