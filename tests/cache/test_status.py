@@ -24,6 +24,7 @@ class CacheStatusTests(SynchronousTestCase):
             (CacheStatus(fwd="stale", fwd_status=304), b"buddyproxy; fwd=stale; fwd-status=304"),
             (CacheStatus(fwd="uri-miss", stored=True, ttl=60), b"buddyproxy; fwd=uri-miss; ttl=60; stored"),
             (CacheStatus(fwd="method", detail="no-store"), b"buddyproxy; fwd=method; detail=no-store"),
+            (CacheStatus(hit=True, ttl=1, key=b"\x00\xff"), b'buddyproxy; hit; ttl=1; key="00ff"'),
             (CacheStatus(detail="not-cached"), b"buddyproxy; detail=not-cached"),
             (CacheStatus(hit=True, key=b"\x00\xff"), b'buddyproxy; hit; key="00ff"'),
             (CacheStatus(fwd="bypass", key=b""), b'buddyproxy; fwd=bypass; key=""'),
