@@ -345,7 +345,7 @@ def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -
     headers = arrival.response.headers
     length = headers.get(b"content-length")
     same = all(headers.get(name) in (None, stored.headers.get(name)) for name in (b"etag", b"last-modified"))
-    if same and length in (None, b"%d" % len(stored.body)) and not stored.partial and stored.response.status == 200:
+    if same and length in (None, b"%d" % len(stored.body)) and stored.response.status == 200:
         freshened = _freshen(arrival, stored, policy)
         if isinstance(freshened, Freshen):
             return freshened
