@@ -100,7 +100,7 @@ class TogetherTests(WalkTests):
             self.assertEqual(len(self.held), asked + 1, (method, fields))
 
     def test_what_cannot_be_shared(self) -> None:
-        """When the answer turns out to be one caller's own, the others ask at once, side by side; so they do next time."""
+        """When the answer turns out to be one caller's own, the others ask at once, side by side, now and next time."""
         self.start_held()
         callers = [self.begin() for _ in range(3)]
         self.assertEqual(len(self.held), 1)

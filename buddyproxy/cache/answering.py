@@ -14,8 +14,18 @@ from buddyproxy.message import Headers, Request, Response
 # What speaks of the content that is sent, and so is left out where none is (RFC 9110, 15.4.5).
 _OF_CONTENT = DIGESTS | {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
 
-# What a 416 keeps: it says nothing of the resource that anybody could store (RFC 9110, 15.5.17).
-_OF_REFUSAL = (b"accept-ranges", b"date", b"etag", b"vary")
+# What a 416 keeps: nothing of the resource that anybody could store (RFC 9110, 15.5.17), but the leave to read it.
+_OF_REFUSAL = frozenset(
+    {
+        b"accept-ranges",
+        b"access-control-allow-credentials",
+        b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"date",
+        b"etag",
+        b"vary",
+    }
+)
 
 # RFC 9110, 8.8.3.
 _ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*"')

@@ -11,7 +11,7 @@ from buddyproxy.cache.choose import Question, strong_etag
 from buddyproxy.cache.directives import CacheControl, request_cache_control, response_cache_control
 from buddyproxy.cache.freshness import explicit_lifetime, freshness_lifetime, heuristically_cacheable
 from buddyproxy.cache.policy import Policy
-from buddyproxy.cache.ranges import Part
+from buddyproxy.cache.ranges import DIGESTS, Part
 from buddyproxy.cache.search import search_of
 from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
@@ -33,7 +33,7 @@ _UNDERSTOOD = frozenset(
 )
 
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
-_NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
+_NOT_UPDATED = DIGESTS | {b"content-length", b"content-encoding", b"content-range"}
 
 # What says how a response may be reused, or what it is. Where Connection names one, the response comes without it, and
 # would seem to be what it is not; no origin means that (RFC 9110, 7.6.1).
@@ -344,9 +344,14 @@ def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -
     """Return `stored` brought up to date by the response to a HEAD, or as out of date where they differ (4.3.5)."""
     headers = arrival.response.headers
     length = headers.get(b"content-length")
+    part = Part.of(stored.headers) if stored.partial else None
+    total = len(stored.body) if part is None else part.total
     same = all(headers.get(name) in (None, stored.headers.get(name)) for name in (b"etag", b"last-modified"))
-    if same and length in (None, b"%d" % len(stored.body)) and stored.response.status == 200:
-        freshened = _freshen(arrival, stored, policy)
+    if same and length in (None, b"%d" % total):
+        if part is not None:
+            # It still holds, but answers no HEAD.
+            return Relay("method")
+        freshened = _freshen(arrival, stored, policy) if stored.response.status == 200 else None
         if isinstance(freshened, Freshen):
             return freshened
     return Relay("method", stored.marked_outdated())

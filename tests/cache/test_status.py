@@ -51,7 +51,7 @@ class CacheStatusTests(SynchronousTestCase):
                 "key": None if key is None else "6b" * 32,
                 "detail": Token(detail) if detail else None,
             }
-            member = CacheStatus(hit, fwd, code, stored, ttl, detail, key).member()
+            member = CacheStatus(hit, fwd, code, stored, ttl=ttl, detail=detail, key=key).member()
             parameters = {name: value for name, value in expected.items() if value is not None}
             self.assertEqual(parse(member, tltype="list"), [(Token("buddyproxy"), parameters)])
 
