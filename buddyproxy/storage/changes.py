@@ -105,7 +105,8 @@ class Changes:
         """Yield what is yet to be written, one after the other, so that each store is written by itself."""
         others = Changes()
         others.forgotten, others.damaged, others.touched = self.forgotten, self.damaged, self.touched
-        if self.forgotten or self.damaged or self.touched or not self.stored.count:
+        # Not again: what is committed was stored after what is forgotten.
+        if not self.committed and (self.forgotten or self.damaged or self.touched or not self.stored.count):
             yield others
         for stored in islice(self.stored, self.committed, None):
             part = Changes()

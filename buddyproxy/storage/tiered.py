@@ -159,10 +159,10 @@ class TieredStorage:
         heard = await self.disk.heard()
         if heard.places == ():
             return
-        # As with a purge of our own: what is on its way may be older.
-        self.purges += 1
         self._reading.clear()
         if heard.places is None:
+            # For what is on its way, the same as a purge of our own. Others' invalidations are too many for that.
+            self.purges += 1
             self.memory.clear_now()
         for mapping, uri in heard.places or ():
             self.memory.invalidate(mapping, uri)

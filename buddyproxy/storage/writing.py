@@ -258,21 +258,7 @@ class WriteQueue:
 
     async def _write(self, changes: Changes) -> None:
         if changes.cleared or changes.purges:
-            # Before all else: no backup being made now is to keep what goes.
-            await self.database.remove(note_purge, self.remover)
-        if changes.cleared:
-            with suppress(CacheError):
-                # Whoever clears is told of it when all is done.
-                remove_backups(self.database.path)
-            changes.removed += await self.database.read(count_missing, changes.above)
-            changes.above = set()
-            last = await self.database.write(statements.last_row)
-            while removed := await self.database.remove(statements.remove_until, last, self.removing):
-                changes.removed += removed
-        for purging in changes.purges:
-            await self._purge(purging)
-        if changes.cleared or changes.purges:
-            await self.database.remove(note_purge, self.remover)
+            await self._remove(changes)
         for part in changes.one_by_one() if self.each else (changes,):
             await self._write_part(part)
             changes.committed += part.stored.count
@@ -280,6 +266,15 @@ class WriteQueue:
         if not self.totals.within(self.limits):
             await self._evict()
         await self.database.keep_reserve()
+
+    async def _remove(self, changes: Changes) -> None:
+        """Clear and purge as `changes` says; others hear of it before and after (see `removals.py`)."""
+        await self.database.remove(note_purge, self.remover)
+        if changes.cleared:
+            await self._clear(changes)
+        for purging in changes.purges:
+            await self._purge(purging)
+        await self.database.remove(note_purge, self.remover)
 
     async def _write_part(self, changes: Changes) -> None:
         write = statements.write_through if self.each else statements.write
@@ -313,6 +308,16 @@ class WriteQueue:
         self.evicted += evicted.count
         # Where totals are wrong there may be nothing left to evict.
         self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
+
+    async def _clear(self, changes: Changes) -> None:
+        with suppress(CacheError):
+            # The backup first, as below. Whoever clears will be told where it stays.
+            remove_backups(self.database.path)
+        changes.removed += await self.database.read(count_missing, changes.above)
+        changes.above = set()
+        last = await self.database.write(statements.last_row)
+        while removed := await self.database.remove(statements.remove_until, last, self.removing):
+            changes.removed += removed
 
     async def _purge(self, purging: Purging) -> None:
         # The backup first: once it is gone from the file, it is gone for good.

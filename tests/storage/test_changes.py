@@ -129,6 +129,9 @@ class ChangesTests(SynchronousTestCase):
         self.assertFalse(any(part.forgotten or part.damaged or part.touched for part in stores))
         self.assertEqual([list(part.stored) for part in self.made(("store", NEW)).one_by_one()], [[NEW]])
         self.assertEqual([part.empty for part in Changes().one_by_one()], [True])
+        begun = self.made(forget, ("store", NEW), ("store", GERMAN))
+        begun.committed = 1
+        self.assertEqual([(list(part.stored), part.forgotten) for part in begun.one_by_one()], [([GERMAN], set())])
 
     def test_touch(self) -> None:
         """Uses of one key add up."""

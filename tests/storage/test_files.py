@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.files import alone, clear_file, inode_of, move_aside, prepare_or_replace
+from buddyproxy.storage.trouble import Damaged
 from tests.storage.open import warnings
 from tests.storage.samples import NOW
 
@@ -272,6 +273,13 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(len({secret for secret, _ in found}), 1)
             self.assertEqual(sum(replaced for _, replaced in found), 1)
             self.assertEqual(len(list(self.path.parent.glob("*.damaged-*"))), number)
+
+    def test_damaged_again(self) -> None:
+        """Where what takes a damaged file's place is damaged too, that is said, and not tried for ever."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_bytes(b"garbage " * 1000)
+        with self.assertRaises(Damaged):
+            prepare_or_replace(self.path, NOW, 0.05, restored=lambda path: bool(path.write_bytes(b"garbage")))
 
     def test_cannot_be_moved(self) -> None:
         """Where a damaged file cannot be moved aside, that is said."""

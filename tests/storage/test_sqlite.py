@@ -440,11 +440,13 @@ class EachTests(SqliteCase):
         def trace(statement: str) -> None:
             if statement == "BEGIN IMMEDIATE":
                 begun.append(statement)
-                if len(begun) == 3:
+                if len(begun) == 4:
                     other.execute(statement)
 
         await self.database.write(lambda cursor: cursor.connection.set_trace_callback(trace))
         with self.busy_writer(), warnings():
+            self.storage.store(stored("first"))
+            self.storage.invalidate("openai", stored("a").uri)
             for name in "abc":
                 self.storage.store(stored(name))
         with warnings(), self.assertRaises(CacheError):
@@ -452,7 +454,7 @@ class EachTests(SqliteCase):
         self.assertEqual(len(self.rows("SELECT id FROM cache_entries")), 2)
         other.execute("ROLLBACK")
         self.assertEqual(await self.present(*"abc"), [*"abc"])
-        self.assertEqual(self.storage.stats.bodies.received, 3 * len(stored().body))
+        self.assertEqual(self.storage.stats.bodies.received, 4 * len(stored().body))
 
 
 class StatsTests(SqliteCase):
