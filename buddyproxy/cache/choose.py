@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from buddyproxy.cache.coding import coding_of, takes, without_coding
 from buddyproxy.cache.directives import CacheControl, request_cache_control
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.ranges import suffices
@@ -171,7 +172,7 @@ def _choose(
         return Forward("bypass")
     candidates = [candidate for candidate in stored if selects(request, candidate, policy)]
     if not candidates:
-        return _among_others(request, stored, policy)
+        return _in_another_coding(request, asked, stored, policy, now) or _among_others(request, stored, policy)
     # RFC 9111, 4: the latest one; of several of one moment, the one last stored.
     selected = candidates[0] if len(candidates) == 1 else max(candidates, key=lambda candidate: candidate.date)
     if not suffices(request, selected):
@@ -195,6 +196,27 @@ def _reuse_or_ask(asked: CacheControl, selected: StoredResponse, policy: Policy,
 def _ask_about(selected: StoredResponse, reason: Reason) -> Validate | Forward:
     fields = conditions(selected)
     return Validate(selected, fields, reason) if fields else Forward(reason, selected)
+
+
+def _in_another_coding(
+    request: Request, asked: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
+) -> Reuse | None:
+    """Return how to reuse what was stored for one who takes other codings; None where it would not do, or is stale.
+
+    As it is where the caller takes its coding, too; otherwise without, where the caller takes none (RFC 9110, 12.5.3).
+    """
+    if not policy.any_coding:
+        return None
+    alike = [candidate for candidate in stored if selects(request, candidate, policy, but=b"accept-encoding")]
+    taken = [candidate for candidate in alike if takes(request, coding_of(candidate.headers))]
+    bare = takes(request, b"identity") and not taken
+    for candidate in alike if bare else taken:
+        choice = _reuse_or_ask(asked, candidate, policy, now) if suffices(request, candidate) else None
+        if isinstance(choice, Reuse) and not choice.revalidate:
+            converted = without_coding(candidate) if bare else candidate
+            if converted is not None:
+                return evolve(choice, stored=converted)
+    return None
 
 
 def _among_others(request: Request, stored: Sequence[StoredResponse], policy: Policy) -> Distinguish | Forward:

@@ -310,8 +310,11 @@ def _freshness_refusal(
         # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
         # lifetime that is not None amounts to.
         return None if validator and heuristically_cacheable(arrival.response, directives) else "no-freshness"
-    stale = age >= lifetime or (directives.applies(b"no-cache") and not policy.override_origin)
-    return "stale" if stale and not validator else None
+    if directives.applies(b"no-cache") and not policy.override_origin:
+        return None if validator else "stale"
+    named = directives.seconds(b"stale-while-revalidate")
+    grace = policy.stale_while_revalidate if named is None else named
+    return "stale" if age >= lifetime + grace and not validator else None
 
 
 def _declared_length(headers: Headers) -> int | None:
@@ -374,6 +377,9 @@ def _keepable(stored: StoredResponse, freshened: Response, policy: Policy) -> bo
 def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Refetch:
     """Return `stored` with the fields that `arrival` brought in place of its own (3.2), if they let us keep it."""
     brought = arrival.response.headers.without(_NOT_UPDATED)
+    if b"etag" in stored.headers and not (stored.headers.get(b"etag") or b"").startswith(b'"'):
+        # A strong tag would say more of the stored content than is known (RFC 9110, 8.8.1).
+        brought = brought.without({b"etag"})
     fields = stored.headers.without(_OUTDATED).replacing(*brought)
     directives = response_cache_control(fields, policy.targeted)
     response = evolve(stored.response, headers=_storable_fields(fields, directives, policy))

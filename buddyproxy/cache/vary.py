@@ -43,9 +43,9 @@ def selecting_values(request: Request, stored: StoredResponse, policy: Policy) -
     return tuple((name, _value(request.headers, name, policy)) for name, _ in stored.selecting)
 
 
-def selects(request: Request, stored: StoredResponse, policy: Policy) -> bool:
-    """Return whether `request` matches every selecting field of `stored`."""
-    return all(_value(request.headers, name, policy) == value for name, value in stored.selecting)
+def selects(request: Request, stored: StoredResponse, policy: Policy, but: bytes = b"") -> bool:
+    """Return whether `request` matches every selecting field of `stored`, `but` one perhaps."""
+    return all(name == but or _value(request.headers, name, policy) == value for name, value in stored.selecting)
 
 
 def decodable(request: Request, stored: StoredResponse, policy: Policy) -> bool:

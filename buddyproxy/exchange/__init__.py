@@ -278,7 +278,7 @@ class Exchange:
                 return _Outcome(answer, stored=stored)
             case Refetch():
                 incoming.abort()
-                return await self._ask_once(visit, Forward(question.reason))
+                return await self._ask_once(visit, Forward(question.reason, question.stored))
             case Stale() as stale:
                 incoming.abort()
                 return _stale_outcome(visit.request, stale, evolve(status, detail="stale-if-error"))

@@ -311,6 +311,19 @@ class StoringTests(SynchronousTestCase):
         ):
             self.assertEqual(_verdict(request, response, RFC9111), expected, case)
 
+    def test_of_use_while_revalidating(self) -> None:
+        """What is stale from the start, and without a validator, is stored where it may serve stale (RFC 5861, 3)."""
+        grace = "Cache-Control: max-age=0, stale-while-revalidate=30"
+        granting = evolve(RFC9111, stale_while_revalidate=30.0)
+        for lines, policy, expected in (
+            ([grace], RFC9111, "stored"),
+            ([grace, "Age: 30"], RFC9111, "stale"),
+            ([grace, "Cache-Control: no-cache"], RFC9111, "stale"),
+            (["Cache-Control: max-age=0"], granting, "stored"),
+            (["Cache-Control: max-age=0, stale-while-revalidate=0"], granting, "stale"),
+        ):
+            self.assertEqual(_verdict(get(), answer(*lines), policy), expected, lines)
+
     def test_must_understand(self) -> None:
         """Beside `must-understand`, only a status that is known may be stored, and `no-store` has no say (5.2.2.3)."""
         both, alone = "Cache-Control: must-understand, no-store", "Cache-Control: must-understand"
@@ -775,6 +788,13 @@ class ValidationTests(SynchronousTestCase):
             self.assertEqual(
                 _conclude(get('If-None-Match: "a"'), answer(TAG, MINUTE, status=304), policy), Relay("status")
             )
+
+    def test_a_weak_tag_is_not_made_strong(self) -> None:
+        """A 304 with the strong form of a weak tag confirms; the content goes on with the weak one (9110, 8.8.1)."""
+        for held, brought, expected in (('W/"a"', '"a"', b'W/"a"'), ('"a"', 'W/"a"', b'W/"a"'), ('"a"', '"a"', b'"a"')):
+            conclusion = self._conclude(kept(f"ETag: {held}", MINUTE, age=500), f"ETag: {brought}")
+            assert isinstance(conclusion, Freshen), held
+            self.assertEqual(conclusion.stored.headers.get(b"etag"), expected, held)
 
 
 class HeadTests(SynchronousTestCase):
