@@ -430,10 +430,10 @@ class RuleTests(WalkTests):
         self.start(answering(), api={"ttl": "1h", "rules": rules})
         targets = ["/api/live/a", "/api/models?x", "/api/%6Dodels", "/api/other", "/api"]
         for seconds, words in (
-            (0, ["fwd=method"] + ["fwd=uri-miss"] * 4),
-            (0.5, ["fwd=method", "hit", "hit", "hit", "hit"]),
-            (5, ["fwd=method", "hit", "hit", "fwd=stale", "hit"]),
-            (10, ["fwd=method", "fwd=stale", "fwd=stale", "fwd=stale", "hit"]),
+            (0, ["fwd=bypass"] + ["fwd=uri-miss"] * 4),
+            (0.5, ["fwd=bypass", "hit", "hit", "hit", "hit"]),
+            (5, ["fwd=bypass", "hit", "hit", "fwd=stale", "hit"]),
+            (10, ["fwd=bypass", "fwd=stale", "fwd=stale", "fwd=stale", "hit"]),
         ):
             self.proxy.clock.advance(seconds)
             self.assertEqual(self.words(*map(self.ask, targets)), words, seconds)

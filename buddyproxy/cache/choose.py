@@ -165,7 +165,8 @@ def _choose(
     request: Request, asked: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
 ) -> Reuse | Question:
     if not policy.caches(request.method):
-        return Forward("method")
+        # RFC 9211, 2.2: a GET could be handled, were it not for the configuration.
+        return Forward("bypass" if request.method in (b"GET", b"HEAD") else "method")
     if b"no-store" in asked:
         return Forward("request")
     if any(name in request.headers for name in _FOR_THE_ORIGIN):

@@ -317,6 +317,13 @@ class ChooseTests(SynchronousTestCase):
         for case, method, stored, expected in cases:
             self.assertEqual(choose(Request(method, b"/thing"), [stored], RFC9111, NOW), expected, case)
 
+    def test_configured_not_to(self) -> None:
+        """A GET that the configuration keeps out of the cache passes by (RFC 9211, 2.2)."""
+        nothing = evolve(RFC9111, methods=frozenset())
+        reasons: tuple[tuple[bytes, Reason], ...] = ((b"GET", "bypass"), (b"HEAD", "bypass"), (b"POST", "method"))
+        for method, reason in reasons:
+            self.assertEqual(choose(Request(method, b"/thing"), [], nothing, NOW), Forward(reason), method)
+
     def test_post(self) -> None:
         """In buddy mode a POST is answered too; stale, it is asked again, for it cannot be made conditional."""
         fresh, stale = (evolve(kept(MINUTE, TAG, age=age), method=b"POST") for age in (0, 80))
