@@ -121,7 +121,8 @@ class FullTests(SqliteCase):
         """The reserve is given up for what removes, once, and taken again after a while."""
         reserve = self.directory / "cache.sqlite.reserve"
         size = reserve.stat().st_size
-        refusals = [sqlite3.OperationalError("database or disk is full") for _ in range(2)]
+        # As it is, with a log that begins anew, and with the reserve's room.
+        refusals = [sqlite3.OperationalError("database or disk is full") for _ in range(3)]
         for refusal in refusals:
             refusal.sqlite_errorcode = sqlite3.SQLITE_FULL
 
@@ -164,8 +165,7 @@ class FullTests(SqliteCase):
         self.assertEqual(result.stdout.split(), ["kept:", "True", "unharmed:", "True", "again:", "True"], result.stderr)
 
 
-FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "reserve: False", "kept: 1", "removed: True"]
-FULL_SAYS += ["stored again: 1"]
+FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "kept: 1", "removed: True", "stored again: 1"]
 
 FULL = """
 import sqlite3, sys
@@ -213,7 +213,6 @@ async def main(_):
     storage.store(stored("large", bytes(2_000_000)))
     await tried(storage.flush())
     print("invalidated:", count("gone"))
-    print("reserve:", reserve.exists())
     print("kept:", count("kept"))
     print("removed:", bool(await tried(storage.remove_expired(NOW))))
     storage.store(stored("new"))
