@@ -10,7 +10,7 @@ from sqlite3 import Cursor
 
 from attrs import field, frozen
 
-from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
 from buddyproxy.storage.rows import INSERT, encode
@@ -18,7 +18,6 @@ from buddyproxy.storage.stats import Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
-_REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
 _TOUCH = "UPDATE cache_entries SET last_access = ?, access_count = access_count + ? WHERE key = ?"
 # As bytes: what a damaged file has for a name may be no text.
@@ -61,30 +60,29 @@ class Evicted:
     count: int
 
 
-def write(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
-    """Make `changes`, all but clearing, at `now`; return what the store then holds, perhaps too much."""
+def write(cursor: Cursor, part: Part, now: float, compression: Compression | None = None) -> Totals:
+    """Make the changes of `part` at `now`; return what the store then holds, perhaps too much."""
     # Before the lock is taken, which the first change does: it may take a while.
-    rows = [encode(stored, now, compression) for stored in changes.stored]
-    forget(cursor, changes)
-    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
+    rows = [encode(stored, now, compression) for stored in part.stored]
+    forget(cursor, part)
     cursor.executemany(INSERT, rows)
-    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
+    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in part.stored for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
-    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
+    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in part.touched.items()])
     return read_totals(cursor)
 
 
-def forget(cursor: Cursor, changes: Changes) -> None:
+def forget(cursor: Cursor, changes: Changes | Part) -> None:
     """Remove what `changes` is to remove, all but clearing."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
     cursor.executemany(_DISCARD, changes.damaged.items())
 
 
-def write_through(cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None) -> Totals:
-    """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
+def write_through(cursor: Cursor, part: Part, now: float, compression: Compression | None = None) -> Totals:
+    """Make changes as `write` does; once committed, they are on the medium, not only on their way there."""
     # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
     cursor.execute("PRAGMA synchronous = FULL")
-    return write(cursor, changes, now, compression)
+    return write(cursor, part, now, compression)
 
 
 def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:

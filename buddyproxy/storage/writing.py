@@ -5,13 +5,14 @@ It decides when to write, and what becomes of a batch that could not be written.
 
 Theory of operation. The newest batch is open and takes what is asked for. It is sealed, and a new one opened, when it
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
-batch is written at a time. Where that fails because another process is writing, or because the file must first be
-replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
-to the next batch, since a response that was invalidated must never come back.
+batch is written at a time; one that has gathered more meanwhile than a transaction may have is written in several.
+Where that fails because another process is writing, or because the file must first be replaced, the batch stays where
+it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it was to store is dropped, which
+costs a hit; what it was to remove is removed with the reserve's room, or else goes over to the next batch, since a
+response that was invalidated must never come back.
 
-Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
-committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
+Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and each of its stores
+has a transaction of its own. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
 from attrs import define, field
@@ -22,7 +23,7 @@ from twisted.logger import Logger
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace, statements
-from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
@@ -32,10 +33,10 @@ from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
 
-WRITE_AFTER = 0.035
+WRITE_AFTER = 0.02
 """Seconds that changes wait for company: with the time to write them, a crash costs the last 50 milliseconds."""
 WRITE_AT = 200
-"""Changes that wait for no more."""
+"""Changes that wait for no more, and stores that a transaction has at most."""
 RETRY_AFTER = 1.0
 """Seconds until writing is tried again where it failed."""
 QUEUE_LIMIT = 64 * 1024 * 1024
@@ -71,6 +72,8 @@ class WriteQueue:
     oldest: Changes = field(factory=Changes, init=False)
     """The batch to be written first; what a lookup takes hold of before it reads."""
     _newest: Changes = field(init=False)
+    _since: float | None = field(default=None, init=False)
+    """When the first change of the newest batch was asked for."""
     _writing: bool = field(default=False, init=False)
     _retrying: bool = field(default=False, init=False)
     """Whether the timer stands for another try."""
@@ -164,20 +167,33 @@ class WriteQueue:
     def _seal(self, successor: Changes) -> Changes:
         """Let the newest batch stay as it is, and open `successor` after it."""
         self._newest.next = self._newest = successor
+        self._since = None
         return successor
 
     def _schedule(self) -> None:
         """See to it that what is not yet written will be; while writing, and before another try, that is so."""
+        if self._since is None and not self._newest.empty:
+            self._since = self.clock.seconds()
         if self._writing or self._retrying or self._closed:
             return
         if self._ripe():
             self._start()
-        elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
-            self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+        elif self._timer is None and self._since is not None:
+            self._timer = self.clock.callLater(self._patience(self._since), self._start)
+
+    def _patience(self, since: float) -> float:
+        """Return how many seconds are left of those that a batch waits for company which was begun at `since`."""
+        # The clock may have been set back meanwhile.
+        return min(WRITE_AFTER, max(0.0, since + WRITE_AFTER - self.clock.seconds()))
 
     def _ripe(self) -> bool:
         """Return whether the newest batch waits for no more changes."""
-        return self._newest.asked >= (1 if self.each else WRITE_AT)
+        return self._newest.asked >= self._enough
+
+    @property
+    def _enough(self) -> int:
+        """Return how many changes are written together, though there may be more."""
+        return 1 if self.each else WRITE_AT
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -230,17 +246,17 @@ class WriteQueue:
                 changes.removed += removed
         for purging in changes.purges:
             await self._purge(purging)
-        for part in changes.one_by_one() if self.each else (changes,):
+        for part in changes.parts(self._enough):
             await self._write_part(part)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
         await self.database.keep_reserve()
 
-    async def _write_part(self, changes: Changes) -> None:
+    async def _write_part(self, part: Part) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        self.totals = await self.database.write(write, changes, began, self.compression)
+        self.totals = await self.database.write(write, part, began, self.compression)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
 

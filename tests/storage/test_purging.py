@@ -18,7 +18,7 @@ from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Selection
 from tests.storage.contract import PURGES
 from tests.storage.open import SqliteCase
-from tests.storage.samples import NOW, key, stored
+from tests.storage.samples import NOW, key, stored, whole
 
 _URIS = st.text("ab[]*?\\\xe9\xff", max_size=5).map(lambda text: text.encode("latin-1"))
 _CRITERIA = {
@@ -62,7 +62,7 @@ class QueryTests(SynchronousTestCase):
         storing = Changes()
         for response in responses:
             storing.store(response)
-        statements.write(cursor, storing, NOW)
+        statements.write(cursor, whole(storing), NOW)
         ids = find_rows(cursor, query_for(selection))
         self.connection.text_factory = bytes
         found = {response for name in "012345" for response in find(cursor, key(name)).responses}
@@ -104,7 +104,7 @@ class UpgradeTests(SynchronousTestCase):
             storing = Changes()
             for name, tags in (("plain", ""), ("tagged", "t"), ("another", "")):
                 storing.store(stored(name, body=b"Cache-Tag: no field", tags=tags))
-            statements.write(connection.cursor(), storing, NOW)
+            statements.write(connection.cursor(), whole(storing), NOW)
             connection.execute("DROP TABLE cache_tags")
             connection.execute("PRAGMA user_version = 1")
             connection.commit()
