@@ -170,6 +170,14 @@ class Database:
         await self._checkpoint()
         return result
 
+    async def remove_slice(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `work`, a slice of what nobody waits for, as `remove` does, once the log is not too long for it.
+
+        Slice upon slice would make it longer than it could be brought into the file without keeping the writer.
+        """
+        await self._checkpointing.run(lambda: None)
+        return await self.remove(work, *args, **kwargs)
+
     async def keep_reserve(self) -> None:
         """Take the reserve again where it was given up a while ago, if there is room for it; raises as `write`."""
         now = self._reactor.seconds()

@@ -163,7 +163,7 @@ class SqliteStorage:
             # What there is no room for has been dropped; all the more should go.
             await self.flush()
         count = 0
-        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
+        while removed := await self._database.remove_slice(statements.remove_expired, now, self._queue.removing):
             count += removed
             self._expired += removed
         await self._vacuum()
@@ -195,11 +195,11 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.remove(statements.vacuum, self._vacuuming)
+        left = await self._database.remove_slice(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
+            before, left = left, await self._database.remove_slice(statements.vacuum, self._vacuuming)
 
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.

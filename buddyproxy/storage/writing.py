@@ -242,7 +242,7 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared:
             last = await self.database.write(statements.last_row)
-            while removed := await self.database.remove(statements.remove_until, last, self.removing):
+            while removed := await self.database.remove_slice(statements.remove_until, last, self.removing):
                 changes.removed += removed
         for purging in changes.purges:
             await self._purge(purging)
@@ -282,10 +282,10 @@ class WriteQueue:
 
     async def _purge(self, purging: Purging) -> None:
         rows = await self.database.read(find_rows, purging.query)
-        start = 0
+        start, soft = 0, purging.purge.soft
         while some := rows[start : start + self.purging.budget]:
             start += len(some)
-            purging.count += await self.database.remove(change_rows, some, self.purging, soft=purging.purge.soft)
+            purging.count += await self.database.remove_slice(change_rows, some, self.purging, soft=soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)

@@ -2,12 +2,13 @@
 
 import stat
 from pathlib import Path
+from threading import Event
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import sqlite, writing
-from buddyproxy.storage.database import LOG_LIMIT
+from buddyproxy.storage.database import LOG_LIMIT, READERS
 from buddyproxy.storage.files import size_of
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
@@ -279,6 +280,19 @@ class WritingTests(SqliteCase):
         self.assertEqual(await self.present("a", "large"), ["a", "large"])
         pragma = "PRAGMA wal_autocheckpoint"
         self.assertEqual(await self.database.write(lambda cursor: cursor.execute(pragma).fetchall()), [(0,)])
+
+    async def test_slices_wait_for_the_log(self) -> None:
+        """What is removed slice by slice waits until a long log is in the file; what others write does not."""
+        event = Event()
+        readers = [Deferred.fromCoroutine(self.database.read(lambda _: event.wait(30))) for _ in range(READERS)]
+        self.storage.store(stored("large", bytes(LOG_LIMIT)))
+        await self.storage.flush()
+        removing = Deferred.fromCoroutine(self.database.remove_slice(lambda _: "done"))
+        await self.written()
+        self.assertNoResult(removing)
+        event.set()
+        self.assertEqual(await removing, "done")
+        await gatherResults(readers)
 
     async def test_closed_while_the_log_is_long(self) -> None:
         """Closing does not come in between."""
