@@ -19,6 +19,7 @@ touches, and takes up all of them.
 from typing import Protocol
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
@@ -114,10 +115,10 @@ class TieredStorage:
         What both tiers had counts once.
         """
         self._reading.clear()
-        above = await self.memory.purge(selection, soft=soft)
-        # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
-        # no lookup either, and none can bring it back up.
-        return max(above, await self.disk.purge(selection, soft=soft))
+        # Both begin now: no lookup finds in either what was purged, so that none can bring it back up.
+        above = Deferred.fromCoroutine(self.memory.purge(selection, soft=soft))
+        below = await self.disk.purge(selection, soft=soft)
+        return max(await above, below)
 
     async def remove_expired(self, now: float) -> int:
         """Remove what is of no more use at `now`; return how many, counting what both tiers had once."""
