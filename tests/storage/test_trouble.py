@@ -144,7 +144,7 @@ class FullTests(SqliteCase):
 
     def test_full_file_system(self) -> None:
         """On a file system that is really full, what removes gets through, and storing resumes by itself."""
-        mount = 'mount -t tmpfs -o size=16m none "$1" && shift && exec "$@"'
+        mount = 'mount -t tmpfs -o size=24m none "$1" && shift && exec "$@"'
         place = Path(self.mktemp()).absolute()
         place.mkdir(parents=True)
         command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(place)]
