@@ -146,6 +146,14 @@ def inode_of(path: Path) -> Inode | None:
         return None
 
 
+def size_of(path: Path) -> int:
+    """Return how many bytes the file at `path` has; none where there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _inode(path: Path) -> Inode:
     found = path.stat()
     return found.st_dev, found.st_ino
