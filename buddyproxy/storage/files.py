@@ -146,6 +146,14 @@ def inode_of(path: Path) -> Inode | None:
         return None
 
 
+def size_of(path: Path) -> int:
+    """Return how many bytes the file at `path` has; none where there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
+
+
 def _inode(path: Path) -> Inode:
     found = path.stat()
     return found.st_dev, found.st_ino
@@ -187,10 +195,21 @@ def upgrade(connection: sqlite3.Connection, path: Path, schemas: dict[int, str])
         raise CacheError(f"{path}: a newer buddyproxy wrote this store; upgrade, or name another file for it")
     if version < 0:
         raise Damaged(f"{path}: no buddyproxy wrote this store")
-    connection.execute("PRAGMA journal_mode = WAL")
+    _have_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
     if version < known:
         _apply(connection, path, schemas)
+
+
+def _have_log(connection: sqlite3.Connection) -> None:
+    """Have changes written to a log first; where another process does so just now, wait for it."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        # For this SQLite does not always wait as long as it should; for a lock it does, and then the log is there.
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _apply(connection: sqlite3.Connection, path: Path, schemas: dict[int, str]) -> None:

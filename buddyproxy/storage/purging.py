@@ -7,7 +7,7 @@ and URI. Where no mapping is named, SQLite tries each there is, of which the tot
 """
 
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from sqlite3 import Cursor
 
 from attrs import define, field, frozen
@@ -16,6 +16,9 @@ from buddyproxy.cache.stored import NEVER
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Identity
+
+Above = Awaitable[Collection[Identity]]
+"""What a tier above changes, as soon as it has."""
 
 _BATCH = 1000
 """Rows fetched at a time."""
@@ -38,17 +41,24 @@ class Purging:
     """A purge on its way."""
 
     purge: Purge
-    above: Collection[Identity] = ()
-    """What was changed in a tier above."""
+    _above: Above | None = None
+    _changed_above: Collection[Identity] = field(default=(), init=False)
     query: Query = field(init=False)
     only_above: int | None = field(default=None, init=False)
-    """How many of that are not to be changed here; None before that is known."""
+    """How many of those that changed in a tier above are not to be changed here; None before that is known."""
     count: int = field(default=0, init=False)
     """How many stored responses it has changed so far."""
 
     def __attrs_post_init__(self) -> None:
         # Now, so that whoever asked for what cannot be asked is told.
         self.query = query_for(self.purge.selection)
+
+    async def changed_above(self) -> Collection[Identity]:
+        """Return what changed in a tier above, once it has."""
+        if self._above is not None:
+            # Once only: there is nothing in it a second time.
+            self._changed_above, self._above = await self._above, None
+        return self._changed_above
 
 
 def query_for(selection: Selection) -> Query:

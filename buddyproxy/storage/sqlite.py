@@ -20,6 +20,7 @@ from buddyproxy.storage.backup import back_up, backup_age, remove_backups
 from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
@@ -169,7 +170,7 @@ class SqliteStorage:
             # What there is no room for has been dropped; all the more should go.
             await self.flush()
         count = 0
-        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
+        while removed := await self._database.remove_slice(statements.remove_expired, now, self._queue.removing):
             count += removed
             self._expired += removed
         await self._vacuum()
@@ -188,15 +189,16 @@ class SqliteStorage:
         await self._vacuum()
         return count
 
-    async def purge(self, selection: Selection, *, soft: bool = False, above: Collection[Identity] = ()) -> int:
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
         """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many.
 
-        Of `above`, which was changed elsewhere, what is not changed here counts too.
+        Of `above`, which is changed elsewhere, what is not changed here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
         if selection.everything and not soft:
-            return await self.clear(above=above)
+            # Whoever has a tier above clears both.
+            return await self.clear()
         self.purges += 1
         count = await self._queue.purge(Purge(selection, soft), above)
         if count and not soft:
@@ -212,11 +214,11 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.remove(statements.vacuum, self._vacuuming)
+        left = await self._database.remove_slice(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
+            before, left = left, await self._database.remove_slice(statements.vacuum, self._vacuuming)
 
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.

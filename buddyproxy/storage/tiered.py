@@ -23,11 +23,13 @@ from collections.abc import Collection
 from typing import Protocol
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.removals import Heard
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import Identity, Responses, newest
@@ -46,8 +48,8 @@ class Disk(Storage, Protocol):
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
 
-    async def purge(self, selection: Selection, *, soft: bool = False, above: Collection[Identity] = ()) -> int:
-        """Purge; the tier above has changed `above`, of which what is not changed here counts too."""
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
+        """Purge; the tier above changes `above`, of which what is not changed here counts too."""
 
     async def clear(self, *, above: Collection[Identity] = ()) -> int:
         """Remove everything; the tier above had `above`, of which what is not here counts too."""
@@ -131,11 +133,12 @@ class TieredStorage:
 
         What both tiers had counts once.
         """
+        if selection.everything and not soft:
+            return await self.clear()
         self.purges += 1
         self._reading.clear()
-        above = self.memory.purge_now(Purge(selection, soft))
-        # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
-        # no lookup either, and none can bring it back up.
+        # Both begin now: no lookup finds in either what was purged, so that none can bring it back up.
+        above = Deferred.fromCoroutine(self.memory.purged(Purge(selection, soft)))
         return await self.disk.purge(selection, soft=soft, above=above)
 
     async def remove_expired(self, now: float) -> int:

@@ -5,13 +5,14 @@ It decides when to write, and what becomes of a batch that could not be written.
 
 Theory of operation. The newest batch is open and takes what is asked for. It is sealed, and a new one opened, when it
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
-batch is written at a time. Where that fails because another process is writing, or because the file must first be
-replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
-to the next batch, since a response that was invalidated must never come back.
+batch is written at a time; one that has gathered more meanwhile than a transaction may have is written in several.
+Where that fails because another process is writing, or because the file must first be replaced, the batch stays where
+it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it was to store is dropped, which
+costs a hit; what it was to remove is removed with the reserve's room, or else goes over to the next batch, since a
+response that was invalidated must never come back.
 
-Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
-committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
+Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and each of its stores
+has a transaction of its own. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
 from collections.abc import Collection
@@ -26,11 +27,11 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace, statements
 from buddyproxy.storage.backup import purge_backup, remove_backups
-from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
-from buddyproxy.storage.purging import Purging, change_rows, count_missing, find_rows
+from buddyproxy.storage.purging import Above, Purging, change_rows, count_missing, find_rows
 from buddyproxy.storage.removals import new_remover, note_purge
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.shelf import Identity
@@ -38,10 +39,10 @@ from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Bodies, Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
 
-WRITE_AFTER = 0.035
+WRITE_AFTER = 0.02
 """Seconds that changes wait for company: with the time to write them, a crash costs the last 50 milliseconds."""
 WRITE_AT = 200
-"""Changes that wait for no more."""
+"""Changes that wait for no more, and stores that a transaction has at most."""
 RETRY_AFTER = 1.0
 """Seconds until writing is tried again where it failed."""
 QUEUE_LIMIT = 64 * 1024 * 1024
@@ -80,6 +81,8 @@ class WriteQueue:
     oldest: Changes = field(factory=Changes, init=False)
     """The batch to be written first; what a lookup takes hold of before it reads."""
     _newest: Changes = field(init=False)
+    _since: float | None = field(default=None, init=False)
+    """When the first change of the newest batch was asked for."""
     _writing: bool = field(default=False, init=False)
     _under_way: Changes | None = field(default=None, init=False)
     """The batch that is being written, if one is."""
@@ -161,7 +164,7 @@ class WriteQueue:
         self.size -= sum(batch.stored.size for batch in batches)
         return [identity for batch in batches for identity in batch.give_up()]
 
-    async def purge(self, purge: Purge, above: Collection[Identity] = ()) -> int:
+    async def purge(self, purge: Purge, above: Above | None = None) -> int:
         """Purge all there is, out of sight at once; return how many responses that changed, once they are for good.
 
         Of `above`, what is not changed here counts too.
@@ -194,20 +197,33 @@ class WriteQueue:
     def _seal(self, successor: Changes) -> Changes:
         """Let the newest batch stay as it is, and open `successor` after it."""
         self._newest.next = self._newest = successor
+        self._since = None
         return successor
 
     def _schedule(self) -> None:
         """See to it that what is not yet written will be; while writing, and before another try, that is so."""
+        if self._since is None and not self._newest.empty:
+            self._since = self.clock.seconds()
         if self._writing or self._retrying or self._closed:
             return
         if self._ripe():
             self._start()
-        elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
-            self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+        elif self._timer is None and self._since is not None:
+            self._timer = self.clock.callLater(self._patience(self._since), self._start)
+
+    def _patience(self, since: float) -> float:
+        """Return how many seconds are left of those that a batch waits for company which was begun at `since`."""
+        # The clock may have been set back meanwhile.
+        return min(WRITE_AFTER, max(0.0, since + WRITE_AFTER - self.clock.seconds()))
 
     def _ripe(self) -> bool:
         """Return whether the newest batch waits for no more changes."""
-        return self._newest.asked >= (1 if self.each else WRITE_AT)
+        return self._newest.asked >= self._enough
+
+    @property
+    def _enough(self) -> int:
+        """Return how many changes are written together, though there may be more."""
+        return 1 if self.each else WRITE_AT
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -259,9 +275,9 @@ class WriteQueue:
     async def _write(self, changes: Changes) -> None:
         if changes.cleared or changes.purges:
             await self._remove(changes)
-        for part in changes.one_by_one() if self.each else (changes,):
+        for part in changes.parts(self._enough):
             await self._write_part(part)
-            changes.committed += part.stored.count
+            changes.committed += len(part.stored)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
@@ -276,10 +292,10 @@ class WriteQueue:
             await self._purge(purging)
         await self.database.remove(note_purge, self.remover)
 
-    async def _write_part(self, changes: Changes) -> None:
+    async def _write_part(self, part: Part) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        written = await self.database.write(write, changes, began, self.compression, self.remover)
+        written = await self.database.write(write, part, began, self.compression, self.remover)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
         self.totals = written.totals
@@ -316,7 +332,7 @@ class WriteQueue:
         changes.removed += await self.database.read(count_missing, changes.above)
         changes.above = set()
         last = await self.database.write(statements.last_row)
-        while removed := await self.database.remove(statements.remove_until, last, self.removing):
+        while removed := await self.database.remove_slice(statements.remove_until, last, self.removing):
             changes.removed += removed
 
     async def _purge(self, purging: Purging) -> None:
@@ -324,11 +340,11 @@ class WriteQueue:
         await self.database.read(lambda _: purge_backup(self.database.path, purging))
         rows = await self.database.read(find_rows, purging.query)
         if purging.only_above is None:
-            purging.only_above = await self.database.read(count_missing, purging.above, rows)
-        start = 0
+            purging.only_above = await self.database.read(count_missing, await purging.changed_above(), rows)
+        start, soft = 0, purging.purge.soft
         while some := rows[start : start + self.purging.budget]:
             start += len(some)
-            purging.count += await self.database.remove(change_rows, some, self.purging, soft=purging.purge.soft)
+            purging.count += await self.database.remove_slice(change_rows, some, self.purging, soft=soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)

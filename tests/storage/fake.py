@@ -5,6 +5,7 @@ from collections.abc import Collection
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.selection import Purge, Selection
 from buddyproxy.storage.shelf import VARIANTS, Identity, identities
 from buddyproxy.storage.stats import StorageStats
@@ -40,12 +41,12 @@ class FakeStorage:
         gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
         self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
 
-    async def purge(self, selection: Selection, *, soft: bool = False, above: Collection[Identity] = ()) -> int:
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
         self.purges += 1
         purge = Purge(selection, soft)
         changed = identities(stored for stored in self.kept if purge.affects(stored))
         self.kept = list(purge.over(tuple(self.kept)))
-        return len({*changed, *above})
+        return len({*changed, *(await above if above is not None else ())})
 
     async def remove_expired(self, now: float) -> int:
         count = len(self.kept)

@@ -11,7 +11,7 @@ from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
 from buddyproxy.storage.pace import AIM, HOLD_LIMIT, ROW_COST, Pace, removing, vacuuming
 from buddyproxy.storage.statements import Limits
-from tests.storage.samples import NOW, stored
+from tests.storage.samples import NOW, stored, whole
 
 
 class PaceTests(SynchronousTestCase):
@@ -72,7 +72,7 @@ class SlicesTests(SynchronousTestCase):
         changes = Changes()
         for number in range(count):
             changes.store(stored(str(number), body, remove_after=NOW))
-        statements.write(self.cursor, changes, NOW)
+        statements.write(self.cursor, whole(changes), NOW)
         self.cursor.connection.commit()
 
     def test_adapts(self) -> None:

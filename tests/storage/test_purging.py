@@ -21,7 +21,7 @@ from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.tiered import TieredStorage
 from tests.storage.contract import PURGES
 from tests.storage.open import SqliteCase
-from tests.storage.samples import NOW, key, stored
+from tests.storage.samples import NOW, key, stored, whole
 
 _URIS = st.text("ab[]*?\\\xe9\xff", max_size=5).map(lambda text: text.encode("latin-1"))
 _CRITERIA = {
@@ -65,7 +65,7 @@ class QueryTests(SynchronousTestCase):
         storing = Changes()
         for response in responses:
             storing.store(response)
-        statements.write(cursor, storing, NOW)
+        statements.write(cursor, whole(storing), NOW)
         ids = find_rows(cursor, query_for(selection))
         self.connection.text_factory = bytes
         found = {response for name in "012345" for response in find(cursor, key(name)).responses}
@@ -109,7 +109,7 @@ class UpgradeTests(SynchronousTestCase):
             storing = Changes()
             for name, tags in (("plain", ""), ("tagged", "t"), ("another", "")):
                 storing.store(stored(name, body=b"Cache-Tag: no field", tags=tags))
-            statements.write(connection.cursor(), storing, NOW)
+            statements.write(connection.cursor(), whole(storing), NOW)
             connection.executescript("DROP TABLE cache_tags; DROP TABLE removals")
             connection.execute("PRAGMA user_version = 1")
             connection.commit()

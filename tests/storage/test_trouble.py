@@ -137,7 +137,8 @@ class FullTests(SqliteCase):
         """The reserve is given up for what removes, once, and taken again after a while."""
         reserve = self.directory / "cache.sqlite.reserve"
         size = reserve.stat().st_size
-        refusals = [sqlite3.OperationalError("database or disk is full") for _ in range(2)]
+        # As it is, with a log that begins anew, and with the reserve's room.
+        refusals = [sqlite3.OperationalError("database or disk is full") for _ in range(3)]
         for refusal in refusals:
             refusal.sqlite_errorcode = sqlite3.SQLITE_FULL
 
@@ -159,7 +160,7 @@ class FullTests(SqliteCase):
 
     def test_full_file_system(self) -> None:
         """On a file system that is really full, what removes gets through, and storing resumes by itself."""
-        mount = 'mount -t tmpfs -o size=16m none "$1" && shift && exec "$@"'
+        mount = 'mount -t tmpfs -o size=24m none "$1" && shift && exec "$@"'
         place = Path(self.mktemp()).absolute()
         place.mkdir(parents=True)
         command = ["unshare", "--mount", "sh", "-c", mount, "sh", str(place)]
@@ -188,8 +189,7 @@ print("locked", flush=True)
 sys.stdin.read()
 """
 
-FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "reserve: False", "kept: 1", "removed: True"]
-FULL_SAYS += ["stored again: 1"]
+FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "kept: 1", "removed: True", "stored again: 1"]
 
 FULL = """
 import sqlite3, sys
@@ -237,7 +237,6 @@ async def main(_):
     storage.store(stored("large", bytes(2_000_000)))
     await tried(storage.flush())
     print("invalidated:", count("gone"))
-    print("reserve:", reserve.exists())
     print("kept:", count("kept"))
     print("removed:", bool(await tried(storage.remove_expired(NOW))))
     storage.store(stored("new"))
