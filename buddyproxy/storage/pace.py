@@ -35,7 +35,8 @@ class Pace:
         """Learn that `done` took `seconds`."""
         if seconds > AIM:
             self.budget = max(self.least, int(min(done, self.budget) * AIM / seconds))
-        elif done >= self.budget * 3 // 4 and seconds < AIM / 2:
+        # Half: where one more row was too much, one or more of that size were not.
+        elif 2 * done >= self.budget and seconds < AIM / 2:
             self.budget = min(self.most, 2 * self.budget)
 
     @contextmanager

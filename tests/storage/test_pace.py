@@ -19,8 +19,8 @@ class PaceTests(SynchronousTestCase):
         """The next slice is what the last one's time says: cut at once, grown step by step, within its bounds."""
         cases = (
             ("quick, and all used", 100, 100, AIM / 4, 200),
-            ("quick, and nearly all used", 100, 75, AIM / 4, 200),
-            ("quick, but little used", 100, 74, AIM / 4, 100),
+            ("quick, and another one was too much", 100, 51, AIM / 4, 200),
+            ("quick, but little used", 100, 49, AIM / 4, 100),
             ("about right", 100, 100, AIM * 0.9, 100),
             ("twice as long", 100, 100, 2 * AIM, 50),
             ("twice as long, with one large piece", 100, 1000, 2 * AIM, 50),
