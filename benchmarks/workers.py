@@ -12,17 +12,16 @@ from statistics import median
 from time import monotonic, perf_counter
 from typing import Any
 
+from attrs import define, field
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.task import deferLater, react
+from twisted.internet.task import LoopingCall, deferLater, react
 
 from benchmarks.samples import expiry_of, key_of, sample
-from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage import pace, statements
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
-from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.tiered import TieredStorage
 
 LIMITS: dict[str, Any] = {"max_entries": 10_000_000, "max_bytes": 2**40}
@@ -30,11 +29,13 @@ LOOKUPS = 2000
 BATCH = 200
 EACH_SHARE = 10
 """One response is stored by itself for so many that are stored together."""
+PROBE_EVERY = 0.005
+"""Seconds between two times that the writer is asked for while it removes."""
 
 
-def open_disk(path: str, reactor: IReactorTime) -> SqliteStorage:
+def open_disk(path: str, reactor: IReactorTime, *, each: bool = False) -> SqliteStorage:
     """Return the store at `path`."""
-    return SqliteStorage.open(path, reactor, **LIMITS)
+    return SqliteStorage.open(path, reactor, each=each, **LIMITS)
 
 
 async def hits(reactor: IReactorTime, rounds: str, *files: str) -> object:
@@ -64,20 +65,21 @@ async def hit(store: TieredStorage, key: bytes) -> float:
 
 async def stores(reactor: IReactorTime, directory: str, rounds: str, count: str) -> object:
     """Return, for each round, how many responses a second are stored when grouped, and when committed one by one."""
-    responses = [sample(number) for number in range(int(count))]
-    few = responses[: max(1, len(responses) // EACH_SHARE)]
+    many, few = int(count), max(1, int(count) // EACH_SHARE)
     result = []
     for number in range(int(rounds)):
-        grouped = await grouped_rate(open_disk(f"{directory}/grouped-{number}", reactor), responses, reactor)
-        each = await each_rate(f"{directory}/each-{number}", few, reactor)
+        grouped = await store_rate(open_disk(f"{directory}/grouped-{number}", reactor), many, reactor)
+        each = await store_rate(open_disk(f"{directory}/each-{number}", reactor, each=True), few, reactor)
         result.append([grouped, each])
     return result
 
 
-async def grouped_rate(store: SqliteStorage, responses: list[StoredResponse], reactor: IReactorTime) -> float:
+async def store_rate(store: SqliteStorage, count: int, reactor: IReactorTime) -> float:
     """Return how many responses a second go through the queue into the file."""
+    # New ones each time: nothing about them has been worked out before.
+    responses = [sample(number) for number in range(count)]
     began = perf_counter()
-    for start in range(0, len(responses), BATCH):
+    for start in range(0, count, BATCH):
         for response in responses[start : start + BATCH]:
             store.store(response)
         await deferLater(reactor, 0, lambda: None)
@@ -85,21 +87,7 @@ async def grouped_rate(store: SqliteStorage, responses: list[StoredResponse], re
     took = perf_counter() - began
     assert store.stats.dropped == 0
     await store.close()
-    return len(responses) / took
-
-
-async def each_rate(path: str, responses: list[StoredResponse], reactor: IReactorTime) -> float:
-    """Return how many responses a second are stored where each is committed, and on the disk, before the next."""
-    database = Database.open(Path(path), reactor)
-    await database.write(lambda cursor: cursor.execute("PRAGMA synchronous = FULL"))
-    store = SqliteStorage(database, reactor, Limits(**LIMITS))
-    began = perf_counter()
-    for response in responses:
-        store.store(response)
-        await store.flush()
-    took = perf_counter() - began
-    await store.close()
-    return len(responses) / took
+    return count / took
 
 
 async def opening(reactor: IReactorTime, path: str, number: str) -> object:
@@ -120,7 +108,7 @@ def resident_mb() -> float:
 
 
 async def writing(reactor: IReactorTime, path: str, first: str) -> object:
-    """Store numbered responses, saying when, until killed; now and then wait for what was stored, and say so too."""
+    """Store numbered responses, saying when, until killed; now and then have them written, and say so too."""
     store = open_disk(path, reactor)
     number = int(first)
     while True:
@@ -128,10 +116,15 @@ async def writing(reactor: IReactorTime, path: str, first: str) -> object:
             store.store(sample(number))
             print("stored", number, monotonic(), flush=True)
             number += 1
-        if number % 100 == 0:
-            await store.flush()
-            print("committed", number - 1, monotonic(), flush=True)
+        if number % 500 == 0:
+            # Nobody waits for it: storing goes on.
+            Deferred.fromCoroutine(store.flush()).addCallback(say_committed, number - 1)
         await deferLater(reactor, 0.002, lambda: None)
+
+
+def say_committed(_: None, number: int) -> None:
+    """Say that all is written up to the response with `number`."""
+    print("committed", number, monotonic(), flush=True)
 
 
 class Watched(pace.Pace):
@@ -153,16 +146,38 @@ class Watched(pace.Pace):
 
 
 async def removing(reactor: IReactorTime, path: str, count: str) -> object:
-    """Remove `count` responses that have expired; return how long each slice held the writer, and all of it took."""
+    """Remove `count` responses that have expired.
+
+    Return how long each slice held the writer, how long others that wanted it meanwhile waited, and all of it took.
+    """
     database = Database.open(Path(path), reactor)
-    watched = Watched.removing()
+    watched, waited = Watched.removing(), Waiting(database)
+    probing = LoopingCall(lambda: Deferred.fromCoroutine(waited.probe()))
+    probing.clock = reactor
+    probed = probing.start(PROBE_EVERY)
     began = perf_counter()
     removed = 0
-    while more := await database.write(statements.remove_expired, expiry_of(int(count) - 1), watched):
+    while more := await database.remove_slice(statements.remove_expired, expiry_of(int(count) - 1), watched):
         removed += more
     took = perf_counter() - began
+    probing.stop()
+    await probed
     await database.close()
-    return {"removed": removed, "seconds": took, "held": watched.held}
+    return {"removed": removed, "seconds": took, "held": watched.held, "waited": waited.seconds}
+
+
+@define
+class Waiting:
+    """How long it takes until the writer of `database` is free."""
+
+    database: Database
+    seconds: list[float] = field(factory=list)
+
+    async def probe(self) -> None:
+        """Ask for the writer, and note how long that took."""
+        began = perf_counter()
+        await self.database.write(lambda _: None)
+        self.seconds.append(perf_counter() - began)
 
 
 WORKERS: dict[str, Callable[..., Awaitable[object]]] = {

@@ -49,7 +49,7 @@ class CommandTests(SynchronousTestCase):
         result = self.run_benchmarks("store", "--json", "--directory", str(directory.absolute()), *sizes)
         self.assertEqual(result.returncode, 0, result.stderr)
         figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
-        self.assertEqual(len(figures), 17)
+        self.assertEqual(len(figures), 19)
         for name in ("1 kills: committed responses lost", "1 kills: corrupt responses or files"):
             self.assertEqual(figures[name]["value"], 0, name)
         self.assertIn("... killing a writer", result.stderr)

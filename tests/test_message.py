@@ -28,6 +28,14 @@ class HeadersTests(SynchronousTestCase):
             self.assertEqual(self.some.combined(name), b"1, 2, , 1")
             self.assertEqual(self.some.members(name), [b"1", b"2", b"1"])
 
+    def test_names(self) -> None:
+        """Every name is told once and in lower case, and can be compared with others at once (RFC 9110, 5.1)."""
+        self.assertEqual(self.some.names, {b"via", b"accept"})
+        self.assertEqual(list(self.some.names), [b"via", b"accept"])
+        self.assertEqual(fields().names, frozenset())
+        self.assertTrue(self.some.names.isdisjoint({b"age", b"Via"}))
+        self.assertFalse(self.some.names.isdisjoint({b"age", b"via"}))
+
     def test_absent(self) -> None:
         """A field that is not there has no value, which is not the empty value."""
         self.assertNotIn(b"age", self.some)
@@ -117,6 +125,7 @@ class HeadersTests(SynchronousTestCase):
             self.assertEqual(headers.get(wanted), values[0] if values else None)
             self.assertEqual(headers.combined(wanted), b", ".join(values) if values else None)
             self.assertEqual(wanted in headers, bool(values))
+            self.assertEqual(wanted.lower() in headers.names, bool(values))
 
     @properties
     @given(_PAIRS, _PAIRS)

@@ -317,6 +317,63 @@ class ReuseTests(WalkTests):
         self.assertEqual((self.ask().status, self.ask().word), (200, "fwd=uri-miss"))
 
 
+class RangeTests(WalkTests):
+    """Parts of a content."""
+
+    def ranging(self, request: ServerRequest) -> bytes:
+        """Answer with `content`, or the part of it that is asked for, as origins do (RFC 9110, 13.2.2)."""
+        etag = b'"%d"' % len(self.content)
+        request.setHeader(b"etag", etag)
+        request.setHeader(b"cache-control", b"max-age=60")
+        if request.getHeader(b"if-none-match") == etag:
+            request.setResponseCode(304)
+            return b""
+        asked = request.getHeader(b"range")
+        if asked is None or request.getHeader(b"if-range") not in (None, etag):
+            return self.content
+        first, last = map(int, asked.removeprefix(b"bytes=").split(b"-"))
+        request.setResponseCode(206)
+        request.setHeader(b"content-range", b"bytes %d-%d/%d" % (first, last, len(self.content)))
+        return self.content[first : last + 1]
+
+    def part(self, first: int, last: int, *fields: tuple[str, str]) -> tuple[int, bytes, str]:
+        """Ask for a range; return the status, the content and how the cache handled it."""
+        reply = self.ask(fields=[("Range", f"bytes={first}-{last}"), *fields])
+        return reply.status, reply.body, reply.word
+
+    def test_parts_become_the_whole(self) -> None:
+        """What was asked for in parts is there as a whole, and any part of it, without the origin."""
+        self.content = b"0123456789"
+        self.start(self.ranging)
+        self.assertEqual(self.part(4, 9), (206, b"456789", "fwd=uri-miss"))
+        self.assertEqual(self.part(5, 6), (206, b"56", "hit"))
+        self.assertEqual(self.part(0, 4, ("If-Range", '"10"')), (206, b"01234", "fwd=partial"))
+        self.assertEqual(self.part(2, 7), (206, b"234567", "hit"))
+        whole = self.ask()
+        self.assertEqual((whole.status, whole.body, whole.word), (200, b"0123456789", "hit"))
+        self.assertEqual(self.origin.statuses, [206, 206])
+
+    def test_stale_part(self) -> None:
+        """A stale part that still holds costs the origin only a 304."""
+        self.content = b"0123456789"
+        self.start(self.ranging)
+        self.part(0, 4)
+        self.proxy.clock.advance(61)
+        self.assertEqual(self.part(1, 2, ("If-Range", '"10"')), (206, b"12", "fwd=stale"))
+        self.assertEqual(self.part(1, 2), (206, b"12", "hit"))
+        self.assertEqual(self.origin.statuses, [206, 304])
+
+    def test_changed_under_a_caller_who_resumes(self) -> None:
+        """Who holds parts of the old content never gets parts of the new one, but all of it (RFC 9110, 13.1.5)."""
+        for held in ((0, 4), (0, 9)):
+            self.content = b"0123456789"
+            self.start(self.ranging)
+            self.part(*held)
+            self.proxy.clock.advance(61)
+            self.content = b"abcdefghijk"
+            self.assertEqual(self.part(1, 2, ("If-Range", '"10"')), (200, self.content, "fwd=stale"))
+
+
 class PostTests(WalkTests):
     """POST in buddy mode: kept, and told apart by its content."""
 
@@ -373,10 +430,10 @@ class RuleTests(WalkTests):
         self.start(answering(), api={"ttl": "1h", "rules": rules})
         targets = ["/api/live/a", "/api/models?x", "/api/%6Dodels", "/api/other", "/api"]
         for seconds, words in (
-            (0, ["fwd=method"] + ["fwd=uri-miss"] * 4),
-            (0.5, ["fwd=method", "hit", "hit", "hit", "hit"]),
-            (5, ["fwd=method", "hit", "hit", "fwd=stale", "hit"]),
-            (10, ["fwd=method", "fwd=stale", "fwd=stale", "fwd=stale", "hit"]),
+            (0, ["fwd=bypass"] + ["fwd=uri-miss"] * 4),
+            (0.5, ["fwd=bypass", "hit", "hit", "hit", "hit"]),
+            (5, ["fwd=bypass", "hit", "hit", "fwd=stale", "hit"]),
+            (10, ["fwd=bypass", "fwd=stale", "fwd=stale", "fwd=stale", "hit"]),
         ):
             self.proxy.clock.advance(seconds)
             self.assertEqual(self.words(*map(self.ask, targets)), words, seconds)
@@ -870,10 +927,10 @@ class OrderTests(WalkTests):
 
         self.start(hold)
 
-    def begin(self) -> Connection:
+    def begin(self, fields: Fields = ()) -> Connection:
         """Ask, without waiting for the answer."""
         connection = self.proxy.connect()
-        connection.send(spell("GET", "/api/a"))
+        connection.send(spell("GET", "/api/a", fields))
         self.proxy.endpoint.flush()
         return connection
 
@@ -913,7 +970,7 @@ class OrderTests(WalkTests):
         """An answer does not replace the one to a later question."""
         self.start_slow()
         self.begin()
-        self.begin()
+        self.begin([("Cache-Control", "no-cache")])
         self.finish(self.held[1], b"new")
         self.finish(self.held[0], b"old")
         self.assertEqual(self.ask().body, b"new")
@@ -922,9 +979,9 @@ class OrderTests(WalkTests):
 class StreamTests(WalkTests):
     """Content on its way."""
 
-    def start_stream(self) -> ServerRequest:
+    def start_stream(self, **mapping: object) -> ServerRequest:
         """Ask for content that the test then writes piece by piece; return the origin's side."""
-        self.start(lambda request: NOT_DONE_YET)
+        self.start(lambda request: NOT_DONE_YET, api=mapping)
         self.caller = self.proxy.connect()
         self.caller.send(spell("GET", "/api/a"))
         self.proxy.endpoint.flush()
@@ -975,7 +1032,7 @@ class StreamTests(WalkTests):
 
     def test_caller_who_takes_nothing(self) -> None:
         """A caller who takes nothing makes the origin wait, but not for ever; one who goes on in time is served."""
-        request = self.start_stream()
+        request = self.start_stream(methods=["POST"])
         gone: list[object] = []
         request.notifyFinish().addErrback(gone.append)
         for seconds in (STALLED - 1, STALLED - 1):

@@ -7,17 +7,25 @@ import re
 from hashlib import sha256
 
 from buddyproxy.cache.dates import parse_date
-from buddyproxy.cache.ranges import Part, Span, asked_ranges
+from buddyproxy.cache.ranges import DIGESTS, Part, Span, asked_ranges
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.message import Headers, Request, Response
 
 # What speaks of the content that is sent, and so is left out where none is (RFC 9110, 15.4.5).
-_OF_CONTENT = frozenset(
-    {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
-)
+_OF_CONTENT = DIGESTS | {b"content-encoding", b"content-language", b"content-length", b"content-range", b"content-type"}
 
-# What a 416 keeps: it says nothing of the resource that anybody could store (RFC 9110, 15.5.17).
-_OF_REFUSAL = (b"accept-ranges", b"date", b"etag", b"vary")
+# What a 416 keeps: nothing of the resource that anybody could store (RFC 9110, 15.5.17), but the leave to read it.
+_OF_REFUSAL = frozenset(
+    {
+        b"accept-ranges",
+        b"access-control-allow-credentials",
+        b"access-control-allow-origin",
+        b"access-control-expose-headers",
+        b"date",
+        b"etag",
+        b"vary",
+    }
+)
 
 # RFC 9110, 8.8.3.
 _ETAG = re.compile(rb'(?:W/)?"[!#-~\x80-\xff]*"')
@@ -53,7 +61,7 @@ def _not_modified(request: Request, stored: StoredResponse) -> bool:
     tags = request.headers.combined(b"if-none-match")
     if tags is not None:
         return _names(tags.strip(b" \t"), stored.headers.get(b"etag"))
-    since = parse_date(request.headers.get(b"if-modified-since"), stored.response_time)
+    since = parse_date(request.headers.combined(b"if-modified-since"), stored.response_time)
     if since is None:
         return False
     modified = parse_date(stored.headers.get(b"last-modified"), stored.response_time)
@@ -62,7 +70,7 @@ def _not_modified(request: Request, stored: StoredResponse) -> bool:
 
 def _names(condition: bytes, etag: bytes | None) -> bool:
     """Return whether an If-None-Match lists `etag`; one that is no entity tag counts where it is repeated exactly."""
-    if etag is None:
+    if not etag:
         return condition == b"*"
     listed = [_opaque(member) for member in _ETAG.findall(condition)]
     return condition in (b"*", etag.strip(b" \t")) or _opaque(etag) in listed
@@ -76,11 +84,11 @@ def _unchanged(headers: Headers) -> Headers:
 def _ranges(stored: StoredResponse, spans: tuple[Span, ...]) -> tuple[Response, bytes]:
     part = Part.of(stored.headers) if stored.partial else Part(Span(0, len(stored.body) - 1), len(stored.body))
     assert part is not None
-    headers = stored.headers
     if not spans:
-        kept = Headers(tuple(pair for pair in headers if pair[0].lower() in _OF_REFUSAL))
+        kept = Headers(tuple(pair for pair in stored.headers if pair[0].lower() in _OF_REFUSAL))
         kept = kept.adding((b"Content-Range", b"bytes */%d" % part.total))
         return Response(416, kept, b"Range Not Satisfiable"), b""
+    headers = stored.headers.without(DIGESTS)
     pieces = [stored.body[span.first - part.span.first : span.last - part.span.first + 1] for span in spans]
     ranges = [b"bytes %d-%d/%d" % (span.first, span.last, part.total) for span in spans]
     if len(spans) == 1:

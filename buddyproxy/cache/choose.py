@@ -5,6 +5,7 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from buddyproxy.cache.coding import coding_of, takes, without_coding
 from buddyproxy.cache.directives import CacheControl, request_cache_control
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.ranges import suffices
@@ -18,9 +19,10 @@ from buddyproxy.message import Request
 _FOR_THE_ORIGIN: Final = (b"if-match", b"if-unmodified-since")
 
 # What a validation replaces: the caller's own validators are answered from what comes back, and so are ranges of a
-# content that is stored whole.
-_CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since", b"if-range"})
-_CONDITIONAL_OR_RANGE: Final = _CONDITIONAL | {b"range"}
+# content that is stored whole. Of a part, the origin is asked with both Range and If-Range: where the content has
+# changed, a part of the new one must not go to a caller who holds the rest of the old one (RFC 9110, 13.1.5).
+_CONDITIONAL: Final = frozenset({b"if-none-match", b"if-modified-since"})
+_CONDITIONAL_OR_RANGE: Final = _CONDITIONAL | {b"if-range", b"range"}
 
 # What goes with one caller's question, but not with one asked in the background.
 _OF_THE_CALLER: Final = _CONDITIONAL_OR_RANGE | {b"cache-control", b"pragma"}
@@ -125,6 +127,25 @@ def revalidation(request: Request, stored: StoredResponse) -> tuple[Request, Que
     return evolve(request, method=method, headers=request.headers.without(_OF_THE_CALLER)), _ask_about(stored, "stale")
 
 
+def wants_whole(request: Request) -> bool:
+    """Return whether `request` is answered by a content as it is: it names no part, and no copy of the caller's own."""
+    return request.headers.names.isdisjoint(_CONDITIONAL_OR_RANGE)
+
+
+def shareable(request: Request, question: Question) -> bool:
+    """Return whether the answer to `question` is likely to serve others who ask the same as `request` now.
+
+    Not what the caller wants from the origin itself, nor a HEAD, whose answer has no content, nor what is conditional
+    or about a part, unless something stored is asked about in its place.
+    """
+    if question.reason not in ("uri-miss", "vary-miss", "stale") or request.method == b"HEAD":
+        return False
+    asked = request_cache_control(request.headers)
+    if any(name in asked for name in (b"no-cache", b"no-store", b"max-age", b"min-fresh")):
+        return False
+    return isinstance(question, Validate) or wants_whole(request)
+
+
 def conditions(stored: StoredResponse) -> tuple[tuple[bytes, bytes], ...]:
     """Return the fields that make a request conditional on `stored`; none where it cannot be validated (4.3.1)."""
     if stored.method != b"GET":
@@ -144,14 +165,15 @@ def _choose(
     request: Request, asked: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
 ) -> Reuse | Question:
     if not policy.caches(request.method):
-        return Forward("method")
+        # RFC 9211, 2.2: a GET could be handled, were it not for the configuration.
+        return Forward("bypass" if request.method in (b"GET", b"HEAD") else "method")
     if b"no-store" in asked:
         return Forward("request")
     if any(name in request.headers for name in _FOR_THE_ORIGIN):
         return Forward("bypass")
     candidates = [candidate for candidate in stored if selects(request, candidate, policy)]
     if not candidates:
-        return _among_others(request, stored, policy)
+        return _in_another_coding(request, asked, stored, policy, now) or _among_others(request, stored, policy)
     # RFC 9111, 4: the latest one; of several of one moment, the one last stored.
     selected = candidates[0] if len(candidates) == 1 else max(candidates, key=lambda candidate: candidate.date)
     if not suffices(request, selected):
@@ -177,6 +199,27 @@ def _ask_about(selected: StoredResponse, reason: Reason) -> Validate | Forward:
     return Validate(selected, fields, reason) if fields else Forward(reason, selected)
 
 
+def _in_another_coding(
+    request: Request, asked: CacheControl, stored: Sequence[StoredResponse], policy: Policy, now: float
+) -> Reuse | None:
+    """Return how to reuse what was stored for one who takes other codings; None where it would not do, or is stale.
+
+    As it is where the caller takes its coding, too; otherwise without, where the caller takes none (RFC 9110, 12.5.3).
+    """
+    if not policy.any_coding:
+        return None
+    alike = [candidate for candidate in stored if selects(request, candidate, policy, but=b"accept-encoding")]
+    taken = [candidate for candidate in alike if takes(request, coding_of(candidate.headers))]
+    bare = takes(request, b"identity") and not taken
+    for candidate in alike if bare else taken:
+        choice = _reuse_or_ask(asked, candidate, policy, now) if suffices(request, candidate) else None
+        if isinstance(choice, Reuse) and not choice.revalidate:
+            converted = without_coding(candidate) if bare else candidate
+            if converted is not None:
+                return evolve(choice, stored=converted)
+    return None
+
+
 def _among_others(request: Request, stored: Sequence[StoredResponse], policy: Policy) -> Distinguish | Forward:
     """Return how to ask where none is selected: by the entity tags of those that might be the answer all the same."""
     if not stored:
@@ -199,7 +242,7 @@ def _refusal(asked: CacheControl, stands: Standing) -> Reason | None:
         return "request"
     if stands.directives.applies(b"no-cache"):
         return "stale"
-    max_age, min_fresh = asked.seconds(b"max-age"), asked.seconds(b"min-fresh")
+    max_age, min_fresh = asked.seconds(b"max-age"), asked.demand(b"min-fresh")
     if max_age is not None and stands.age > max_age:
         return "request"
     if min_fresh is not None and stands.lifetime - stands.age < min_fresh:

@@ -11,7 +11,7 @@ from buddyproxy.cache.choose import Question, strong_etag
 from buddyproxy.cache.directives import CacheControl, request_cache_control, response_cache_control
 from buddyproxy.cache.freshness import explicit_lifetime, freshness_lifetime, heuristically_cacheable
 from buddyproxy.cache.policy import Policy
-from buddyproxy.cache.ranges import Part
+from buddyproxy.cache.ranges import DIGESTS, Part
 from buddyproxy.cache.search import search_of
 from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
@@ -33,7 +33,7 @@ _UNDERSTOOD = frozenset(
 )
 
 # RFC 9111, 3.2: what a 304 must not change in a stored response, whose content stays as it is.
-_NOT_UPDATED = frozenset({b"content-length", b"content-encoding", b"content-range"})
+_NOT_UPDATED = DIGESTS | {b"content-length", b"content-encoding", b"content-range"}
 
 # What says how a response may be reused, or what it is. Where Connection names one, the response comes without it, and
 # would seem to be what it is not; no origin means that (RFC 9110, 7.6.1).
@@ -310,8 +310,11 @@ def _freshness_refusal(
         # RFC 9111, 3: a status that is not cacheable by itself needs the origin's or the operator's word, which a
         # lifetime that is not None amounts to.
         return None if validator and heuristically_cacheable(arrival.response, directives) else "no-freshness"
-    stale = age >= lifetime or (directives.applies(b"no-cache") and not policy.override_origin)
-    return "stale" if stale and not validator else None
+    if directives.applies(b"no-cache") and not policy.override_origin:
+        return None if validator else "stale"
+    named = directives.seconds(b"stale-while-revalidate")
+    grace = policy.stale_while_revalidate if named is None else named
+    return "stale" if age >= lifetime + grace and not validator else None
 
 
 def _declared_length(headers: Headers) -> int | None:
@@ -322,19 +325,21 @@ def _declared_length(headers: Headers) -> int | None:
 
 def _superseded(question: Question, status: int) -> StoredResponse | None:
     """Return what a response that is not kept shows to be out of date; None where it is only about this request."""
-    of_the_resource = status < 400 or status in (404, 410)
+    of_the_resource = status not in _OF_THE_REQUEST and (status < 400 or status in (404, 410))
     # Of a part that did not suffice, the rest says nothing.
     held = question.stored if question.reason != "partial" else None
     return held.marked_outdated() if held is not None and of_the_resource else None
 
 
 def _confirmed(arrival: Arrival, nominated: Sequence[StoredResponse], policy: Policy) -> Freshen | Refetch:
-    """Return which of `nominated` a 304 is about: the one of its entity tag, or the only one (RFC 9111, 4.3.4)."""
-    etag = arrival.response.headers.get(b"etag")
-    if etag is None:
-        candidates = nominated if len(nominated) == 1 else ()
-    else:
+    """Return which of `nominated` a 304 is about: the one of its validator, or the only one (RFC 9111, 4.3.4)."""
+    etag, modified = (arrival.response.headers.get(name) for name in (b"etag", b"last-modified"))
+    if etag is not None:
         candidates = [stored for stored in nominated if etags_match(etag, stored.headers.get(b"etag") or b"")]
+    elif len(nominated) == 1:
+        candidates = [stored for stored in nominated if modified in (None, stored.headers.get(b"last-modified"))]
+    else:
+        candidates = []
     return _freshen(arrival, candidates[0], policy) if candidates else Refetch()
 
 
@@ -342,25 +347,44 @@ def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -
     """Return `stored` brought up to date by the response to a HEAD, or as out of date where they differ (4.3.5)."""
     headers = arrival.response.headers
     length = headers.get(b"content-length")
+    part = Part.of(stored.headers) if stored.partial else None
+    total = len(stored.body) if part is None else part.total
     same = all(headers.get(name) in (None, stored.headers.get(name)) for name in (b"etag", b"last-modified"))
-    if same and length in (None, b"%d" % len(stored.body)) and not stored.partial and stored.response.status == 200:
-        freshened = _freshen(arrival, stored, policy)
+    if same and length in (None, b"%d" % total):
+        if part is not None:
+            # It still holds, but answers no HEAD.
+            return Relay("method")
+        freshened = _freshen(arrival, stored, policy) if stored.response.status == 200 else None
         if isinstance(freshened, Freshen):
             return freshened
     return Relay("method", stored.marked_outdated())
 
 
+def _keepable(stored: StoredResponse, freshened: Response, policy: Policy) -> bool:
+    """Return whether `stored` may be kept once its head is `freshened`."""
+    directives = response_cache_control(freshened.headers, policy.targeted)
+    if not policy.override_origin and _origin_refusal(directives, freshened.status):
+        return False
+    if policy.no_vary_search and search_of(freshened.headers) != search_of(stored.headers):
+        # It is found by what it said of its query; having changed that, it would be found by what it does not say.
+        return False
+    # RFC 9111, 3.5: whether it answered a request with Authorization, and so rested on the leave to share it, nobody
+    # knows any more.
+    shared = policy.shared and _allows_sharing(response_cache_control(stored.headers, policy.targeted))
+    return not shared or _allows_sharing(directives)
+
+
 def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Refetch:
     """Return `stored` with the fields that `arrival` brought in place of its own (3.2), if they let us keep it."""
     brought = arrival.response.headers.without(_NOT_UPDATED)
+    if b"etag" in stored.headers and not (stored.headers.get(b"etag") or b"").startswith(b'"'):
+        # A strong tag would say more of the stored content than is known (RFC 9110, 8.8.1).
+        brought = brought.without({b"etag"})
     fields = stored.headers.without(_OUTDATED).replacing(*brought)
     directives = response_cache_control(fields, policy.targeted)
     response = evolve(stored.response, headers=_storable_fields(fields, directives, policy))
     selecting = selecting_fields(arrival.request, response, policy)
-    forbidden = not policy.override_origin and _origin_refusal(directives, response.status)
-    # It is found by what it said of its query; having changed that, it would be found by what it does not say.
-    lost = policy.no_vary_search and search_of(fields) != search_of(stored.headers)
-    if selecting is None or forbidden or lost or _hides(arrival, policy):
+    if selecting is None or _hides(arrival, policy) or not _keepable(stored, response, policy):
         return Refetch()
     lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)

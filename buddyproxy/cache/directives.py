@@ -81,6 +81,16 @@ class CacheControl:
         """Return the delta-seconds of a directive whose argument may be left out to mean any number (`max-stale`)."""
         return LONGEST if self.arguments.get(name) == [None] else self.seconds(name)
 
+    def demand(self, name: bytes) -> int | None:
+        """Return the delta-seconds of a directive that asks for more the larger they are (`min-fresh`).
+
+        The largest counts where it is given several times, and `LONGEST` where it is no number.
+        """
+        given = self.arguments.get(name)
+        if given is None:
+            return None
+        return max(delta_seconds(argument) if (argument or b"").isdigit() else LONGEST for argument in given)
+
 
 NONE: Final = CacheControl({})
 

@@ -86,6 +86,8 @@ class Policy:
     """Freshness lifetime of the others from 400 that say nothing of it; None: heuristic only."""
     implied: frozenset[bytes] = frozenset()
     """Request fields that select a response even where it does not say so by Vary, in lower case."""
+    any_coding: bool = False
+    """Whether what was stored for one caller serves another who takes other content codings, undone if need be."""
     override_origin: bool = False
     """Whether `default_ttl` stands in for what the origin says about caching."""
     stale_while_revalidate: float = 0.0
@@ -163,6 +165,7 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         error_ttl=_said(mapping.error_ttl, cache.error_ttl),
         error_lifetime=ERROR_LIFETIME if errors else None,
         implied=IMPLIED if buddy else frozenset(),
+        any_coding=buddy,
         override_origin=bool(mapping.override_origin),
         stale_while_revalidate=_said(mapping.stale_while_revalidate, cache.stale_while_revalidate),
         stale_if_error=_said(mapping.stale_if_error, cache.stale_if_error),

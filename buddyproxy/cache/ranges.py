@@ -20,6 +20,12 @@ _CONTENT_RANGE = re.compile(rb"bytes (?P<first>\d{1,19})-(?P<last>\d{1,19})/(?P<
 MOST: Final = 16
 """A request for more ranges than this is answered whole (RFC 9110, 14.2 and 17.15)."""
 
+DIGESTS: Final = frozenset({b"content-digest", b"content-md5"})
+"""Fields that are digests of the very content they come with (RFC 9530, 2), so not of a part of it, nor of more."""
+
+# What one part says of itself, not of the representation.
+_OF_ONE_PART: Final = DIGESTS | {b"age"}
+
 
 @frozen
 class Span:
@@ -54,7 +60,7 @@ def asked_ranges(request: Request, stored: StoredResponse) -> tuple[Span, ...] |
 
     Its Range counts for GET only (14.2), and only where If-Range agrees that the parts belong together (13.1.5).
     """
-    value = request.headers.get(b"range")
+    value = request.headers.combined(b"range")
     if value is None or request.method != b"GET" or stored.response.status not in (200, 206):
         return None
     total = len(stored.body)
@@ -75,30 +81,46 @@ def suffices(request: Request, stored: StoredResponse) -> bool:
     return all(part.span.first <= span.first and span.last <= part.span.last for span in spans)
 
 
-def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes) -> StoredResponse | None:
+def assembled(draft: StoredResponse, onto: StoredResponse | None, body: bytes, most: int) -> StoredResponse | None:
     """Return what to store once the content `body` of `draft` is there; None where it is not what the head said.
 
-    `onto` is a part of the same representation: together they are stored as one (RFC 9111, 3.4).
+    `onto` is a part of the same representation: together they are stored as one (RFC 9111, 3.4), unless there is a gap
+    between them, or they have more than `most` bytes.
     """
     if not draft.partial:
         return evolve(draft, body=body)
     part = Part.of(draft.headers)
     if part is None or len(part.span) != len(body):
         return None
-    held = Part.of(onto.headers) if onto is not None else None
-    if onto is None or held is None or held.total != part.total or not _touch(held.span, part.span):
+    if onto is None:
         return _with_part(draft, part, body)
-    first = min(held.span.first, part.span.first)
-    joined = bytearray(max(held.span.last, part.span.last) - first + 1)
+    draft, held = _completed(draft, onto), Part.of(onto.headers)
+    union = None if held is None else _union(held, part)
+    if held is None or union is None or len(union.span) > most:
+        return _with_part(draft, part, body)
+    joined = bytearray(len(union.span))
     for span, piece in ((held.span, onto.body), (part.span, body)):
-        joined[span.first - first : span.last - first + 1] = piece
-    fields = onto.headers.replacing(*draft.headers)
-    whole = evolve(draft, response=evolve(draft.response, headers=fields))
-    return _with_part(whole, Part(Span(first, first + len(joined) - 1), part.total), bytes(joined))
+        joined[span.first - union.span.first : span.last - union.span.first + 1] = piece
+    return _with_part(draft, union, bytes(joined))
 
 
-def _touch(one: Span, other: Span) -> bool:
-    return one.first <= other.last + 1 and other.first <= one.last + 1
+def _completed(draft: StoredResponse, onto: StoredResponse) -> StoredResponse:
+    """Return `draft` with what it may lack because its caller had it already by `onto` (RFC 9110, 15.3.7 and 15.3.7.3).
+
+    Where the origin left out by what the representation was selected, that would be lost too.
+    """
+    fields = onto.headers.without(_OF_ONE_PART).replacing(*draft.headers.without(DIGESTS))
+    selecting = {**dict(onto.selecting), **dict(draft.selecting)}
+    response = evolve(draft.response, headers=fields)
+    return evolve(draft, response=response, selecting=tuple(sorted(selecting.items())))
+
+
+def _union(one: Part, other: Part) -> Part | None:
+    """Return what two parts are together; None where they are not of one content, or do not meet."""
+    first, last = min(one.span.first, other.span.first), max(one.span.last, other.span.last)
+    if one.total != other.total or last - first + 1 > len(one.span) + len(other.span):
+        return None
+    return Part(Span(first, last), one.total)
 
 
 def _with_part(draft: StoredResponse, part: Part, body: bytes) -> StoredResponse:
@@ -136,7 +158,7 @@ def _spans(value: bytes, total: int) -> tuple[Span, ...] | None:
 
 def _if_range(headers: Headers, stored: StoredResponse) -> bool:
     """Return whether If-Range, where there is one, names `stored` beyond doubt (RFC 9110, 13.1.5)."""
-    condition = headers.get(b"if-range")
+    condition = headers.combined(b"if-range")
     if condition is None:
         return True
     condition = condition.strip(b" \t")

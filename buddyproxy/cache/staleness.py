@@ -51,10 +51,10 @@ def standing(stored: StoredResponse, policy: Policy, now: float) -> Standing:
     lifetime = freshness_lifetime(stored.response, policy, stored.response_time) or 0.0
     forbidden = (
         stored.outdated
-        or any(name in directives for name in (b"must-revalidate", b"proxy-revalidate"))
+        or b"must-revalidate" in directives
         or directives.applies(b"no-cache")
-        # RFC 9111, 5.2.2.10: it speaks to shared caches.
-        or (policy.shared and b"s-maxage" in directives)
+        # RFC 9111, 5.2.2.8 and 5.2.2.10: they speak to shared caches.
+        or (policy.shared and (b"proxy-revalidate" in directives or b"s-maxage" in directives))
     )
     return Standing(stored.age(now), lifetime, directives, not forbidden)
 

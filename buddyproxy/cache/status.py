@@ -23,6 +23,8 @@ class CacheStatus:
     """Why the request went forward; None where it did not."""
     fwd_status: int | None = None
     stored: bool = False
+    collapsed: bool = False
+    """Whether another request's answer served this one too (RFC 9211, 2.6)."""
     ttl: int | None = None
     """Remaining freshness lifetime in seconds; negative where it is stale."""
     detail: str | None = None
@@ -48,6 +50,8 @@ class CacheStatus:
             parts.append(f"ttl={self.ttl}")
         if self.stored:
             parts.append("stored")
+        if self.collapsed:
+            parts.append("collapsed")
         if self.key is not None:
             parts.append(f'key="{self.key.hex()}"')
         if self.detail is not None:

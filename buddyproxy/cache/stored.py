@@ -91,7 +91,7 @@ class StoredResponse:
         """Return the stored header fields."""
         return self.response.headers
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Return about how many bytes of memory it takes, counted alike by every tier."""
         return len(self.body) + len(self.uri) + sum(len(name) + len(value) + 100 for name, value in self.headers) + 600

@@ -38,9 +38,14 @@ def selecting_fields(request: Request, response: Response, policy: Policy) -> Se
     return tuple((name, _value(request.headers, name, policy)) for name in sorted(names))
 
 
-def selects(request: Request, stored: StoredResponse, policy: Policy) -> bool:
-    """Return whether `request` matches every selecting field of `stored`."""
-    return all(_value(request.headers, name, policy) == value for name, value in stored.selecting)
+def selecting_values(request: Request, stored: StoredResponse, policy: Policy) -> Selecting:
+    """Return the selecting fields that `stored` would have, had it been stored for `request`."""
+    return tuple((name, _value(request.headers, name, policy)) for name, _ in stored.selecting)
+
+
+def selects(request: Request, stored: StoredResponse, policy: Policy, but: bytes = b"") -> bool:
+    """Return whether `request` matches every selecting field of `stored`, `but` one perhaps."""
+    return all(name == but or _value(request.headers, name, policy) == value for name, value in stored.selecting)
 
 
 def decodable(request: Request, stored: StoredResponse, policy: Policy) -> bool:

@@ -4,7 +4,8 @@ The driver that turns each decision of `cache/` into what it asks for. It decide
 caller's connection nor the origin's.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, assert_never
 
 from attrs import evolve, field, frozen
@@ -12,7 +13,16 @@ from twisted.internet.defer import Deferred
 from twisted.logger import Logger
 
 from buddyproxy.cache.answering import answered
-from buddyproxy.cache.choose import Forward, GatewayTimeout, Question, Reuse, choose, revalidation
+from buddyproxy.cache.choose import (
+    Forward,
+    GatewayTimeout,
+    Question,
+    Reuse,
+    choose,
+    revalidation,
+    shareable,
+    wants_whole,
+)
 from buddyproxy.cache.conclude import (
     Arrival,
     Freshen,
@@ -27,12 +37,14 @@ from buddyproxy.cache.conclude import (
 from buddyproxy.cache.dates import format_date
 from buddyproxy.cache.key import primary_key
 from buddyproxy.cache.policy import Policies, Policy
-from buddyproxy.cache.ranges import assembled
-from buddyproxy.cache.staleness import Stale, instead_of_failure
+from buddyproxy.cache.ranges import assembled, suffices
+from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.status import CacheStatus
-from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.cache.stored import Selecting, StoredResponse
+from buddyproxy.cache.vary import selecting_values, selects
 from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
 from buddyproxy.exchange.claims import Claim, Claims
+from buddyproxy.exchange.fetches import Fetch, Fetches
 from buddyproxy.exchange.searches import Searches
 from buddyproxy.flight import Flight
 from buddyproxy.message import Request, Response
@@ -41,6 +53,8 @@ from buddyproxy.storage.selection import Selection
 from buddyproxy.upstream import Incoming, Interim
 
 _log = Logger(namespace="buddyproxy")
+
+Over = Callable[[], None]
 
 Send = Callable[[Request, Interim], Awaitable[Incoming]]
 """Asks the mapping's origin, and hands on the interim responses it gives; raises `UpstreamError`."""
@@ -79,6 +93,10 @@ BACKGROUND: Final = 100
 """How many stored responses of one mapping are validated in the background at once; others wait for another request."""
 
 
+def _nothing(*_: object) -> None:
+    """Do nothing: nobody wants to know."""
+
+
 @frozen
 class _Visit:
     """A request being answered, with what that depends on."""
@@ -89,6 +107,8 @@ class _Visit:
     key: bytes
     policy: Policy
     interim: Interim = field(repr=False)
+    over: Over = field(default=_nothing, repr=False)
+    """Called when nothing more of the answer will come."""
 
 
 class Exchange:
@@ -101,7 +121,7 @@ class Exchange:
         self._clock = clock
         self._claims = Claims(storage)
         self._searches = Searches()
-        self._revalidating: set[tuple[bytes, bytes]] = set()
+        self._fetches: Fetches[_Outcome] = Fetches()
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
@@ -134,8 +154,37 @@ class Exchange:
             case GatewayTimeout():
                 error = NotCached("nothing stored answers this request, and it asked for a stored response only")
                 return Failed(error, CacheStatus(detail=error.code))
+            case question if shareable(request, question) and not self._fetches.is_alone(key, self._clock.seconds()):
+                like = selecting_values(request, stored[0], policy) if stored else ()
+                return await self._ask_together(visit, question, like)
             case question:
-                return await self._ask(visit, question)
+                return (await self._ask(visit, question)).reply
+
+    async def _ask_together(self, visit: _Visit, question: Question, like: Selecting) -> Answer | Failed:
+        """Ask, or wait for the answer to one who has asked the same; `like` is what is known to tell variants apart."""
+        fetch = self._fetches.find((visit.key, like), self._storage.purges)
+        if fetch is None:
+            return (await self._start(visit, question, like).wait()).reply
+        outcome = await fetch.wait()
+        reply = outcome.shared(visit)
+        if reply is not None:
+            return reply
+        if outcome.draft is not None:
+            # Now it is known what tells variants apart: others may have asked for this one.
+            now_like = selecting_values(visit.request, outcome.draft, visit.policy)
+            if now_like not in (like, outcome.draft.selecting):
+                return await self._ask_together(visit, question, now_like)
+        return (await self._ask(visit, question)).reply
+
+    def _start(self, visit: _Visit, question: Question, like: Selecting) -> "Fetch[_Outcome]":
+        """Ask, so that others may join until all of the answer is there."""
+        fetch: Fetch[_Outcome] = Fetch(visit.uri, self._storage.purges, _give_up_unread)
+        name = (visit.key, like)
+        self._fetches.add(name, fetch)
+
+        over = partial(self._fetches.remove, name, fetch)
+        fetch.begin(self._ask(evolve(visit, over=over), question))
+        return fetch
 
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
         search = self._searches.of(uri) if policy.no_vary_search else None
@@ -148,7 +197,17 @@ class Exchange:
             _log.warn("the store failed to look up a response, which counts as a miss: {error}", error=error)
             return ()
 
-    async def _ask(self, visit: _Visit, question: Question) -> Answer | Failed:
+    async def _ask(self, visit: _Visit, question: Question) -> "_Outcome":
+        """Ask the origin."""
+        outcome = None
+        try:
+            outcome = await self._ask_once(visit, question)
+        finally:
+            if outcome is None or outcome.draft is None:
+                visit.over()
+        return outcome
+
+    async def _ask_once(self, visit: _Visit, question: Question) -> "_Outcome":
         sent = self._clock.seconds()
         claim = self._claims.put(visit.uri, visit.key)
         try:
@@ -169,17 +228,18 @@ class Exchange:
             incoming.abort()
             raise
 
-    def _failed(self, visit: _Visit, question: Question, error: ProxyError) -> Answer | Failed:
+    def _failed(self, visit: _Visit, question: Question, error: ProxyError) -> "_Outcome":
         status = CacheStatus(fwd=question.reason, detail=error.code)
         stale = None
         if isinstance(error, UpstreamError):
             now = self._clock.seconds()
             stale = instead_of_failure(visit.request, question.stale, visit.policy, now, answered=False)
-        return Failed(error, status) if stale is None else _stale_answer(visit.request, stale, status)
+        return _Outcome(Failed(error, status)) if stale is None else _stale_outcome(visit.request, stale, status)
 
     def _invalidate(self, arrival: Arrival, policy: Policy) -> None:
         for uri in invalidated(arrival, policy):
             self._claims.void(uri)
+            self._fetches.void(uri)
             self._storage.invalidate(policy.mapping, uri)
         for group in invalidated_groups(arrival, policy):
             purging = Deferred.fromCoroutine(self._storage.purge(Selection(mapping=policy.mapping, tag=group)))
@@ -206,7 +266,7 @@ class Exchange:
 
     async def _conclude(
         self, visit: _Visit, question: Question, arrival: Arrival, incoming: Incoming, claim: Claim
-    ) -> Answer | Failed:
+    ) -> "_Outcome":
         status = CacheStatus(fwd=question.reason, fwd_status=arrival.response.status)
         match conclude(arrival, question, visit.policy):
             case Freshen(stored):
@@ -214,45 +274,86 @@ class Exchange:
                 if self._claims.fulfil(claim):
                     self._storage.store(stored)
                 status = evolve(status, ttl=int(stored.expires - arrival.response_time), stored=claim.valid)
-                return Answer(*answered(visit.request, _with_cookies(stored, arrival)), status)
+                answer = Answer(*answered(visit.request, _with_cookies(stored, arrival)), status)
+                return _Outcome(answer, stored=stored)
             case Refetch():
                 incoming.abort()
-                return await self._ask(visit, Forward(question.reason))
+                return await self._ask_once(visit, Forward(question.reason, question.stored))
             case Stale() as stale:
                 incoming.abort()
-                return _stale_answer(visit.request, stale, evolve(status, detail="stale-if-error"))
+                return _stale_outcome(visit.request, stale, evolve(status, detail="stale-if-error"))
             case Store(draft) as arriving:
-                flight = Flight(incoming, lambda body: self._keep(visit, claim, arriving, body), visit.policy.max_size)
-                ttl = int(draft.expires - arrival.response_time)
-                return Answer(arrival.response, flight, evolve(status, ttl=ttl, stored=True))
+                self._fetches.come_together(visit.key)
+                landed = partial(self._keep, visit, claim, arriving)
+                flight = Flight(incoming, landed, visit.policy.max_size, visit.over)
+                status = evolve(status, ttl=int(draft.expires - arrival.response_time), stored=True)
+                return _Outcome(Answer(arrival.response, flight, status), draft=draft)
             case Relay(reason, outdated):
+                if arrival.response.status not in ERRORS:
+                    self._fetches.stay_alone(visit.key, arrival.response_time)
                 if outdated is not None and self._claims.fulfil(claim):
                     self._storage.store(outdated)
-                return Answer(arrival.response, Flight(incoming), evolve(status, detail=reason))
+                return _Outcome(Answer(arrival.response, Flight(incoming), evolve(status, detail=reason)))
             case unreachable:
                 assert_never(unreachable)
 
-    def _keep(self, visit: _Visit, claim: Claim, arriving: Store, body: bytes) -> None:
-        stored = assembled(arriving.draft, arriving.onto, body)
+    def _keep(self, visit: _Visit, claim: Claim, arriving: Store, chunks: Sequence[bytes]) -> None:
+        body = b"".join(chunks)
+        stored = assembled(arriving.draft, arriving.onto, body, visit.policy.max_size)
         if stored is not None and len(body) >= visit.policy.min_size and self._claims.fulfil(claim):
             self._storage.store(stored)
 
     def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:
         """Ask the origin about `stored` in the background, unless that is under way (RFC 5861, 3)."""
-        name = (stored.key, stored.variant)
-        if name in self._revalidating or len(self._revalidating) >= BACKGROUND:
+        like = stored.selecting
+        if self._fetches.find((stored.key, like), self._storage.purges) or len(self._fetches) >= BACKGROUND:
             return
-        self._revalidating.add(name)
         request, question = revalidation(visit.request, stored)
-        background = _Visit(request, visit.uri, visit.key, visit.policy, lambda _: None)
-        asking = Deferred.fromCoroutine(self._ask(background, question))
+        background = _Visit(request, visit.uri, visit.key, visit.policy, _nothing)
+        asking = self._start(background, question, like).wait()
         asking.addCallback(_read)
         asking.addErrback(lambda failure: _log.failure("a stored response could not be validated", failure))
-        asking.addBoth(lambda _: self._revalidating.discard(name))
 
 
-def _stale_answer(request: Request, stale: Stale, status: CacheStatus) -> Answer:
-    return Answer(*answered(request, stale.stored), evolve(status, ttl=stale.ttl), stale.age)
+@frozen
+class _Outcome:
+    """What became of a question, and what of it may be given to others who asked the same."""
+
+    reply: Answer | Failed
+    draft: StoredResponse | None = None
+    """What is being stored, without its content: that arrives by the flight in `reply`."""
+    stored: StoredResponse | None = None
+    """What was confirmed, or serves in place of an answer."""
+
+    def shared(self, visit: _Visit) -> Answer | Failed | None:
+        """Return the reply to another request for the same; None where it has to be asked by itself."""
+        status = evolve(self.reply.status, collapsed=True)
+        request, policy = visit.request, visit.policy
+        match self.reply:
+            case Failed(error):
+                return Failed(error, status) if isinstance(error, UpstreamError) else None
+            case Answer(_, Flight() as flight) if self.draft is not None:
+                whole = not self.draft.partial and wants_whole(request)
+                if whole and flight.joinable and selects(request, self.draft, policy):
+                    return Answer(self.draft.response, flight, status)
+            case Answer(age=age) if self.stored is not None:
+                if selects(request, self.stored, policy) and suffices(request, self.stored):
+                    return Answer(*answered(request, self.stored), status, age)
+            case _:
+                pass
+        return None
+
+
+def _give_up_unread(outcome: _Outcome) -> None:
+    """Let go of an answer that nobody was there to read: who asked has left, and for others it is not."""
+    content = outcome.reply.content if isinstance(outcome.reply, Answer) else b""
+    if isinstance(content, Flight) and not content.started:
+        content.abandon()
+
+
+def _stale_outcome(request: Request, stale: Stale, status: CacheStatus) -> _Outcome:
+    answer = Answer(*answered(request, stale.stored), evolve(status, ttl=stale.ttl), stale.age)
+    return _Outcome(answer, stored=stale.stored)
 
 
 class _Nobody:
@@ -273,12 +374,13 @@ class _Nobody:
         self.over.callback(None)
 
 
-def _read(reply: Answer | Failed) -> Deferred[None] | None:
-    """Read the content of `reply` to its end."""
+def _read(outcome: _Outcome) -> Deferred[None] | None:
+    """Read the content of an answer to its end."""
+    reply = outcome.reply
     if isinstance(reply, Failed) or isinstance(reply.content, bytes):
         return None
     nobody = _Nobody()
-    reply.content.read(nobody)
+    reply.content.join(nobody).resume()
     return nobody.over
 
 

@@ -1,12 +1,14 @@
 """From a configuration to the objects that do the work: the only place where concrete classes are chosen."""
 
 from collections.abc import Callable, Iterable
+from functools import partial
 from math import inf
 from pathlib import Path
 from random import random
 
 from attrs import field, frozen
 from twisted.internet.interfaces import IReactorCore, IReactorFromThreads, IReactorTime
+from twisted.internet.task import deferLater
 from twisted.web.resource import IResource, Resource
 
 from buddyproxy.breaker import Terms
@@ -47,9 +49,9 @@ class Reactor(IReactorCore, IReactorFromThreads, IReactorTime):
 
 def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
     """Return the store that `settings` asks for, open. Raises `CacheError` where its file cannot be used."""
-    memory_limit = int(settings.memory_size_mb * MB)
+    memory = MemoryStorage(int(settings.memory_size_mb * MB), settings.max_entries, partial(_a_turn, reactor))
     if settings.database_path in (None, ":memory:"):
-        return MemoryStorage(memory_limit, settings.max_entries)
+        return memory
     disk = SqliteStorage.open(
         Path(settings.database_path or ""),
         reactor,
@@ -58,7 +60,12 @@ def open_storage(settings: CacheSettings, reactor: IReactorTime) -> Storage:
         each=settings.durability == "each",
         compress=settings.enable_compression,
     )
-    return TieredStorage(MemoryStorage(memory_limit, settings.max_entries), disk)
+    return TieredStorage(memory, disk)
+
+
+async def _a_turn(reactor: IReactorTime) -> None:
+    """Let `reactor` do what else there is to do."""
+    await deferLater(reactor, 0)
 
 
 def disk_of(storage: Storage) -> SqliteStorage | None:

@@ -12,19 +12,28 @@ making a change twice changes nothing, and where a later batch was written meanw
 comes out is how things stand at the moment it is put together. A batch nobody holds any more is gone.
 """
 
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from attrs import define, field
+from attrs import define, evolve, field, frozen
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.purging import Purging
-from buddyproxy.storage.shelf import SAFE, Responses, Shelf, newest
+from buddyproxy.storage.shelf import SAFE, Identity, Responses, Shelf, identities, newest
 
 FORGOTTEN_LIMIT = 100_000
 """How many URIs a batch forgets one by one. Only a medium that refuses writes for long lets them become so many."""
 PURGE_LIMIT = 100
 """The same for purges, each of which every lookup has to go by meanwhile."""
+
+
+@frozen
+class Part:
+    """What of a batch is written in one transaction: first what is forgotten, then what is stored."""
+
+    stored: Sequence[StoredResponse] = ()
+    forgotten: Collection[tuple[str, bytes]] = ()
+    damaged: Mapping[int, object] = field(factory=dict)
+    touched: Mapping[bytes, int] = field(factory=dict)
 
 
 @define(eq=False)
@@ -46,6 +55,8 @@ class Changes:
     """How many changes were asked for."""
     committed: int = field(default=0, init=False)
     """How many of the responses stored are on the medium already, the first of them."""
+    above: set[Identity] = field(factory=set, init=False)
+    """What else is `cleared`: it is in a tier above, or was never written."""
     removed: int = field(default=0, init=False)
     """How many stored responses went since it was `cleared`."""
     next: "Changes | None" = field(default=None, init=False, repr=False)
@@ -92,16 +103,22 @@ class Changes:
         if len(self.purges) > PURGE_LIMIT:
             self._forget_all()
 
-    def one_by_one(self) -> Iterator["Changes"]:
-        """Yield what is yet to be written, one after the other, so that each store is written by itself."""
-        others = Changes()
-        others.forgotten, others.damaged, others.touched = self.forgotten, self.damaged, self.touched
-        if self.forgotten or self.damaged or self.touched or not self.stored.count:
-            yield others
-        for stored in islice(self.stored, self.committed, None):
-            part = Changes()
-            part.store(stored)
-            yield part
+    def give_up(self) -> list[Identity]:
+        """Store nothing of what was asked for until now; return what that is."""
+        given_up = identities(self.stored)
+        self.stored.clear()
+        self.committed = 0
+        return given_up
+
+    def parts(self, most: int) -> Iterator[Part]:
+        """Yield what is yet to be written, one after the other, with `most` stores in each; one at least."""
+        stores = tuple(self.stored)
+        for start in range(self.committed, max(self.committed + 1, len(stores)), most):
+            some = stores[start : start + most]
+            # What is forgotten is not again: what is committed was stored after it.
+            part = Part(some) if start else Part(some, self.forgotten, self.damaged)
+            # At the end, as what was stored may have been used already.
+            yield part if start + most < len(stores) else evolve(part, touched=self.touched)
 
     def _forget(self, forgotten: set[tuple[str, bytes]]) -> None:
         self.forgotten |= forgotten

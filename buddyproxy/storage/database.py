@@ -9,18 +9,19 @@ here happens in the reactor's thread; only the functions handed to `read` and `w
 
 import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 from attrs import define, field
 from twisted.enterprise.adbapi import ConnectionPool
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, DeferredLock
 from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore
-from buddyproxy.storage.reserve import Reserve
+from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore, size_of
+from buddyproxy.storage.reserve import SIZE, Reserve
 from buddyproxy.storage.trouble import Busy, Damaged, Full, translated
 
 _log = Logger()
@@ -34,6 +35,12 @@ REPLACE_EVERY = 60.0
 """Seconds at least between two replacements: a medium that damages whatever is written should not fill up with them."""
 RESERVE_EVERY = 60.0
 """Seconds at least between two times that the reserve is taken again."""
+LOG_LIMIT = SIZE
+"""Bytes that the write-ahead log grows to before it is brought into the file, which the reserve has room for."""
+FEW_PAGES = 500
+"""Pages of the log that are brought into the file while the writer waits."""
+PASSES = 4
+"""How many times what was written meanwhile is brought into the file while the writer goes on."""
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -45,8 +52,12 @@ Work = Callable[Concatenate[sqlite3.Cursor, _P], _T]
 def _open_writer(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute("PRAGMA cache_size = -16000")
-    # The write-ahead log shrinks to this many bytes once a burst of writes is over.
-    connection.execute("PRAGMA journal_size_limit = 16777216")
+    # Without it, triggers hear nothing of a row that is replaced by another.
+    connection.execute("PRAGMA recursive_triggers = ON")
+    # By a commit it would be brought into the file while everybody waits.
+    connection.execute("PRAGMA wal_autocheckpoint = 0")
+    # With this, a log begun anew is no longer than the limit: one that is longer has so much in it.
+    connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
 
 
 def _open_reader(connection: sqlite3.Connection) -> None:
@@ -54,6 +65,21 @@ def _open_reader(connection: sqlite3.Connection) -> None:
     connection.execute("PRAGMA cache_size = -4000")
     # As bytes: damaged text may not be UTF-8, and the row it is in is not lost on its neighbours.
     connection.text_factory = bytes
+
+
+def _checkpoint(cursor: sqlite3.Cursor) -> int:
+    """Bring what the log has by now into the file, unless somebody is at it or reads; return how far that is done."""
+    ((_, _, done),) = cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+    return int(done)
+
+
+def _checkpoint_most(cursor: sqlite3.Cursor) -> None:
+    """Bring the log into the file but for a little, though it goes on growing."""
+    done = 0
+    for _ in range(PASSES):
+        before, done = done, _checkpoint(cursor)
+        if done - before <= FEW_PAGES:
+            break
 
 
 @define(eq=False)
@@ -74,12 +100,16 @@ class Database:
     _replace_after: float = field(default=float("-inf"), init=False)
     _reserve: Reserve = field(init=False)
     _reserve_after: float = field(default=float("-inf"), init=False)
+    _wal: Path = field(init=False)
+    """SQLite's write-ahead log."""
+    _checkpointing: DeferredLock = field(factory=DeferredLock, init=False)
     _closed: bool = field(default=False, init=False)
     _running: int = field(default=0, init=False)
     _awaiting_idle: list[Deferred[None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
         self._reserve = Reserve(Path(f"{self.path}.reserve"))
+        self._wal = Path(f"{self.path}-wal")
 
     @classmethod
     def open(cls, path: Path, reactor: IReactorTime, busy_timeout: float = BUSY_TIMEOUT) -> "Database":
@@ -116,10 +146,19 @@ class Database:
         if self._lost():
             # SQLite would not mind to go on writing into a file that has no name any more.
             raise Busy(f"{self.path}: the store is being replaced")
-        return await self._run(writer, work, *args, **kwargs)
+        try:
+            return await self._run(writer, work, *args, **kwargs)
+        finally:
+            self._shorten_log()
 
     async def remove(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run `work`, which gives room back, as `write` does; where the disk is full, with the reserve's room."""
+        try:
+            return await self.write(work, *args, **kwargs)
+        except Full:
+            # A log that begins anew has its own room; it may have grown longer than the reserve is.
+            with suppress(Full):
+                await self._checkpoint()
         try:
             return await self.write(work, *args, **kwargs)
         except Full:
@@ -128,8 +167,16 @@ class Database:
         self._reserve_after = self._reactor.seconds() + RESERVE_EVERY
         result = await self.write(work, *args, **kwargs)
         # From here on the log can use its own room again.
-        await self.write(lambda cursor: cursor.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall())
+        await self._checkpoint()
         return result
+
+    async def remove_slice(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+        """Run `work`, a slice of what nobody waits for, as `remove` does, once the log is not too long for it.
+
+        Slice upon slice would make it longer than it could be brought into the file without keeping the writer.
+        """
+        await self._checkpointing.run(lambda: None)
+        return await self.remove(work, *args, **kwargs)
 
     async def keep_reserve(self) -> None:
         """Take the reserve again where it was given up a while ago, if there is room for it; raises as `write`."""
@@ -142,6 +189,25 @@ class Database:
         """Run `work` in a reader's thread, where text comes as bytes; raises `CacheError`."""
         _, readers = self._ready()
         return await self._run(readers, work, *args, **kwargs)
+
+    def _shorten_log(self) -> None:
+        """Have a log that has grown long brought into the file; nobody waits for that."""
+        if not self._checkpointing.locked and size_of(self._wal) > LOG_LIMIT:
+            checkpoint = Deferred.fromCoroutine(self._checkpoint())
+            # What cannot be done now is tried again after the next write.
+            checkpoint.addErrback(lambda failure: failure.trap(CacheError))
+
+    async def _checkpoint(self) -> None:
+        """Bring the log into the file: most of it while the writer goes on, as that waits for the disk, then the rest.
+
+        The log begins anew only once all of it is there, so the rest is for the writer's thread. Raises `CacheError`.
+        """
+        await self._checkpointing.acquire()
+        try:
+            await self.read(_checkpoint_most)
+            await self.write(_checkpoint)
+        finally:
+            self._checkpointing.release()
 
     def _ready(self) -> tuple[ConnectionPool, ConnectionPool]:
         if self._pools is None and not self._closed and self._reactor.seconds() >= self._replace_after:

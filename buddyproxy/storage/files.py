@@ -24,6 +24,8 @@ from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import Damaged, translated
 
 MAGIC = b"SQLite format 3\0"
+FORMATS = (b"\1\1", b"\2\2")
+"""How a database says who may write and read it; of another, SQLite might find only later that it may not write it."""
 SECRET_LENGTH = 32
 LOCK_TIMEOUT = 5.0
 """Seconds that one process waits for another to put a file in the place of a damaged one."""
@@ -130,6 +132,9 @@ def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared
             upgrade(connection, path, dict(_schemas()))
             return _inspect(connection, path, inode, secret)
     except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            # What we ask for is right where the file is what it says.
+            raise Damaged(f"{path}: {error}") from error
         raise translated(error, path) from error
 
 
@@ -139,6 +144,14 @@ def inode_of(path: Path) -> Inode | None:
         return _inode(path)
     except OSError:
         return None
+
+
+def size_of(path: Path) -> int:
+    """Return how many bytes the file at `path` has; none where there is no such file."""
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _inode(path: Path) -> Inode:
@@ -162,8 +175,8 @@ def _check(path: Path) -> None:
         raise CacheError(f"{path}: the store's directory must be writable too")
     # SQLite would find the same, and then remove the log beside the file, which should be kept with it.
     with path.open("rb") as file:
-        start = file.read(len(MAGIC))
-    if start not in (b"", MAGIC):
+        start = file.read(len(MAGIC) + 4)
+    if start and not (start.startswith(MAGIC) and start[-2:] in FORMATS):
         raise Damaged(f"{path}: file is not a database")
 
 
@@ -177,12 +190,26 @@ def upgrade(connection: sqlite3.Connection, path: Path, schemas: dict[int, str])
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
     elif _pragma(connection, "application_id") != _application_id(schemas[1]):
         raise CacheError(f"{path}: this is another program's database; name another file for the store")
-    if _pragma(connection, "user_version") > known:
+    version = _pragma(connection, "user_version")
+    if version > known:
         raise CacheError(f"{path}: a newer buddyproxy wrote this store; upgrade, or name another file for it")
-    connection.execute("PRAGMA journal_mode = WAL")
+    if version < 0:
+        raise Damaged(f"{path}: no buddyproxy wrote this store")
+    _have_log(connection)
     connection.execute("PRAGMA synchronous = NORMAL")
-    if _pragma(connection, "user_version") < known:
+    if version < known:
         _apply(connection, path, schemas)
+
+
+def _have_log(connection: sqlite3.Connection) -> None:
+    """Have changes written to a log first; where another process does so just now, wait for it."""
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError:
+        # For this SQLite does not always wait as long as it should; for a lock it does, and then the log is there.
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+        connection.execute("PRAGMA journal_mode = WAL")
 
 
 def _apply(connection: sqlite3.Connection, path: Path, schemas: dict[int, str]) -> None:

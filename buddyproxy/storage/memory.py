@@ -4,19 +4,26 @@ Least recently used goes first, a whole key at a time: what is held of a key is 
 the tier above a disk answer for both (see `tiered.py`).
 """
 
+from collections.abc import Awaitable, Callable, Collection
 from secrets import token_bytes
 
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import Responses, Shelf, newest, total_size
+from buddyproxy.storage.shelf import Condition, Expiry, Identity, Responses, Shelf, identities, newest, total_size
 from buddyproxy.storage.stats import StorageStats
 
 RESPONSE_SHARE = 8
 """A response larger than one part in this many of the limit stays out: it would push out too much else."""
 KEY_SHARE = 2
 """The same for all the responses of one key."""
+SLICE = 200
+"""Keys looked at in a row while everybody waits: a millisecond or two where all of them go."""
+
+
+async def _no_pause() -> None:
+    """Go on at once."""
 
 
 @define(eq=False)
@@ -25,6 +32,8 @@ class MemoryStorage:
 
     limit_bytes: int
     max_entries: int | None = None
+    pause: Callable[[], Awaitable[None]] = _no_pause
+    """Lets others have their turn while much is looked through."""
     secret: bytes = field(factory=lambda: token_bytes(32), init=False, repr=False)
     purges: int = field(default=0, init=False)
     _shelf: Shelf = field(factory=Shelf, init=False)
@@ -113,20 +122,47 @@ class MemoryStorage:
         self._shelf.forget(mapping, uri)
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
-        """Remove what `selection` selects, or only mark it as stale; return how many. It never waits."""
+        """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many."""
+        return len(await self.purged(Purge(selection, soft)))
+
+    async def purged(self, purge: Purge) -> list[Identity]:
+        """Purge as `purge` says, out of sight at once; return which responses that changed."""
         self.purges += 1
-        return self._shelf.purge(Purge(selection, soft))
+        return await self._sweep(purge, self._among(purge.selection))
+
+    def _among(self, selection: Selection) -> Collection[bytes] | None:
+        """Return the keys whose responses `selection` may select, where that is not all of them."""
+        if selection.key is not None:
+            return (selection.key,)
+        return None if selection.tag is None else self._shelf.tagged(selection.tag)
 
     async def remove_expired(self, now: float) -> int:
-        """Remove what is of no more use at `now`; return how many."""
-        removed = self._shelf.remove_expired(now)
+        """Remove what is of no more use at `now`, out of sight at once; return how many."""
+        removed = len(await self._sweep(Expiry(now)))
         self._expired += removed
         return removed
 
+    async def _sweep(self, condition: Condition, among: Collection[bytes] | None = None) -> list[Identity]:
+        """Make `condition` so, a slice at a time; return which responses that changed."""
+        sweep = self._shelf.sweep(condition, among)
+        try:
+            while self._shelf.go_on(sweep, SLICE):
+                await self.pause()
+        finally:
+            # Where nobody waits for it any more, it is still to be done.
+            self._shelf.go_on(sweep)
+        return sweep.changed
+
     async def clear(self) -> int:
         """Remove everything; return how many there were."""
+        return len(self.clear_now())
+
+    def clear_now(self) -> list[Identity]:
+        """Remove everything; return what there was."""
         self.purges += 1
-        return self._shelf.clear()
+        cleared = identities(self._shelf)
+        self._shelf.clear()
+        return cleared
 
     async def close(self) -> None:
         """Let go of everything: it lives no longer than its store."""

@@ -2,9 +2,9 @@
 
 Theory of operation. What a piece of work costs depends on the disk, on what is cached, and on who else is at it; so it
 is measured and not assumed. After each slice the next one is sized: cut in proportion where the last took too long,
-doubled at most where it was quick and used what it was given. It aims at half of what may be taken, as the next slice
-may meet a part of the disk that is slower. The time counts from when the lock is held to when it is let go, commit and
-checkpoint included, and not what was spent waiting for another process.
+doubled at most where it was quick and used what it was given. It aims at a tenth of what may be taken, as the next
+slice may meet a part of the disk that is slower, and threads that have work for both cores. The time counts from when
+the lock is held to when it is let go, commit included, and not what was spent waiting for another process.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,7 +16,7 @@ from attrs import define, field
 
 HOLD_LIMIT = 0.05
 """Seconds that the writer may be held by work that can be done in slices."""
-AIM = HOLD_LIMIT / 2
+AIM = HOLD_LIMIT / 10
 
 ROW_COST = 8192
 """Bytes that removing a row stands for, beside those of the row: its places in the indexes."""
@@ -35,7 +35,8 @@ class Pace:
         """Learn that `done` took `seconds`."""
         if seconds > AIM:
             self.budget = max(self.least, int(min(done, self.budget) * AIM / seconds))
-        elif done >= self.budget * 3 // 4 and seconds < AIM / 2:
+        # Half: where one more row was too much, one or more of that size were not.
+        elif 2 * done >= self.budget and seconds < AIM / 2:
             self.budget = min(self.most, 2 * self.budget)
 
     @contextmanager

@@ -7,7 +7,7 @@ and URI. Where no mapping is named, SQLite tries each there is, of which the tot
 """
 
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Collection, Iterator, Sequence
 from sqlite3 import Cursor
 
 from attrs import define, field, frozen
@@ -15,11 +15,16 @@ from attrs import define, field, frozen
 from buddyproxy.cache.stored import NEVER
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.shelf import Identity
+
+Above = Awaitable[Collection[Identity]]
+"""What a tier above changes, as soon as it has."""
 
 _BATCH = 1000
 """Rows fetched at a time."""
 _REMOVE = "DELETE FROM cache_entries WHERE id = ?"
 _MARK = "UPDATE cache_entries SET expires = ? WHERE id = ? AND expires > ?"
+_ROW = "SELECT id FROM cache_entries WHERE key = ? AND variant = ?"
 _TAGGED = "id IN (SELECT entry FROM cache_tags WHERE tag = ?)"
 
 
@@ -36,13 +41,24 @@ class Purging:
     """A purge on its way."""
 
     purge: Purge
+    _above: Above | None = None
+    _changed_above: Collection[Identity] = field(default=(), init=False)
     query: Query = field(init=False)
+    only_above: int | None = field(default=None, init=False)
+    """How many of those that changed in a tier above are not to be changed here; None before that is known."""
     count: int = field(default=0, init=False)
     """How many stored responses it has changed so far."""
 
     def __attrs_post_init__(self) -> None:
         # Now, so that whoever asked for what cannot be asked is told.
         self.query = query_for(self.purge.selection)
+
+    async def changed_above(self) -> Collection[Identity]:
+        """Return what changed in a tier above, once it has."""
+        if self._above is not None:
+            # Once only: there is nothing in it a second time.
+            self._changed_above, self._above = await self._above, None
+        return self._changed_above
 
 
 def query_for(selection: Selection) -> Query:
@@ -97,6 +113,12 @@ def find_rows(cursor: Cursor, query: Query) -> Sequence[int]:
     while rows := cursor.fetchmany(_BATCH):
         ids.extend(row for (row,) in rows)
     return ids
+
+
+def count_missing(cursor: Cursor, identities: Collection[Identity], ids: Sequence[int] | None = None) -> int:
+    """Return how many of `identities` have no row, or none among those with `ids`."""
+    rows = {row for identity in identities for (row,) in cursor.execute(_ROW, identity).fetchall()}
+    return len(identities) - len(rows if ids is None else rows.intersection(ids))
 
 
 def change_rows(cursor: Cursor, ids: Sequence[int], pace: Pace, *, soft: bool) -> int:

@@ -10,8 +10,8 @@ from typing import BinaryIO
 
 from attrs import define
 
-SIZE = 4 * 1024 * 1024
-"""Bytes kept: as many as the log takes for a slice or two."""
+SIZE = 8 * 1024 * 1024
+"""Bytes kept: as many as the file may have to grow by to take in what is in the log."""
 
 
 @define(eq=False)

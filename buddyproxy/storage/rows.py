@@ -31,8 +31,9 @@ Row = Sequence[Any]
 
 _NUMBERS = Struct("<q2d")
 INSERT = (
-    "INSERT INTO cache_entries (key, variant, mapping, method, uri, status, reason, size, request_time, response_time, "
-    "expires, remove_after, stored_at, last_access, checksum, selecting, headers, body) "
+    # In place of one of the same key and variant, if there is one.
+    "INSERT OR REPLACE INTO cache_entries (key, variant, mapping, method, uri, status, reason, size, "
+    "request_time, response_time, expires, remove_after, stored_at, last_access, checksum, selecting, headers, body) "
     "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 _SELECT = (

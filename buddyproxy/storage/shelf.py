@@ -2,22 +2,29 @@
 
 What the memory tier and the changes not yet written have in common. It counts what it holds and keeps its keys in the
 order they were last used; it sets no limits and knows no medium.
+
+Theory of operation. To remove or mark what meets some condition is to look at each stored response, which would keep
+everybody waiting where there are many. So it is a sweep: from the moment it begins, a key is swept before anything else
+is done with it, and those nobody asks for are swept a few at a time. What is put on the shelf after that moment stays.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterator
-from typing import TypeVar
+from collections.abc import Collection, Iterable, Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.stats import NOTHING, Held
 
 _Name = TypeVar("_Name")
 
 Responses = tuple[StoredResponse, ...]
 """Stored responses of one key, the one last stored first."""
+
+Identity = tuple[bytes, bytes]
+"""Key and variant: what a store has one response of at most."""
 
 SAFE = (b"GET", b"HEAD")
 """The methods whose stored responses an unsafe request to the same URI invalidates."""
@@ -30,6 +37,11 @@ VARIANTS = 64
 def newest(stored: StoredResponse, others: Responses) -> Responses:
     """Return `stored` before `others`, less the one it replaces, or the oldest where there are too many."""
     return (stored, *(other for other in others if other.variant != stored.variant))[:VARIANTS]
+
+
+def identities(responses: Iterable[StoredResponse]) -> list[Identity]:
+    """Return what tells each of `responses` from all others."""
+    return [(stored.key, stored.variant) for stored in responses]
 
 
 def _place(stored: StoredResponse) -> tuple[str, bytes] | None:
@@ -49,12 +61,49 @@ def _take_out(index: dict[_Name, set[bytes]], name: _Name, key: bytes) -> None:
             del index[name]
 
 
+class Condition(Protocol):
+    """What is to become of stored responses that meet it."""
+
+    def affects(self, stored: StoredResponse) -> bool:
+        """Return whether it makes a difference to `stored`."""
+
+    def over(self, responses: Responses) -> Responses:
+        """Return what it leaves of `responses`."""
+
+
+@frozen
+class Expiry:
+    """Removes what is of no more use at `now`."""
+
+    now: float
+
+    def affects(self, stored: StoredResponse) -> bool:
+        """Return whether `stored` is of no more use."""
+        return stored.remove_after <= self.now
+
+    def over(self, responses: Responses) -> Responses:
+        """Return those of `responses` that still are."""
+        return tuple(stored for stored in responses if not self.affects(stored))
+
+
+@define(eq=False)
+class Sweep:
+    """A condition on its way through a shelf."""
+
+    condition: Condition
+    unswept: set[bytes]
+    """Keys it has yet to come to."""
+    order: Iterator[bytes]
+    changed: list[Identity] = field(factory=list)
+    """What it has changed so far."""
+
+
 @define(eq=False)
 class Shelf:
     """Holds stored responses by key; a step for one key takes time for its responses only."""
 
     size: int = 0
-    """Bytes held, by `StoredResponse.size`."""
+    """Bytes held, by `StoredResponse.size`; like the other figures, with what is yet to be swept."""
     count: int = 0
     """Stored responses held."""
     mappings: dict[str, Held] = field(factory=dict, init=False)
@@ -62,6 +111,8 @@ class Shelf:
     _held: OrderedDict[bytes, Responses] = field(factory=OrderedDict, init=False)
     _by_uri: dict[tuple[str, bytes], set[bytes]] = field(factory=dict, init=False)
     _by_tag: dict[bytes, set[bytes]] = field(factory=dict, init=False)
+    _sweeps: list[Sweep] = field(factory=list, init=False)
+    """Those under way, the oldest first."""
 
     def __iter__(self) -> Iterator[StoredResponse]:
         """Iterate in the order of last use; within a key, the one last stored comes last."""
@@ -69,10 +120,12 @@ class Shelf:
 
     def get(self, key: bytes) -> Responses:
         """Return what is held of `key`, perhaps nothing."""
+        self._sweep(key)
         return self._held.get(key, ())
 
     def use(self, key: bytes) -> Responses:
         """Return what is held of `key`, and make it the key last used."""
+        self._sweep(key)
         held = self._held.get(key)
         if held is None:
             return ()
@@ -85,6 +138,7 @@ class Shelf:
 
     def put(self, key: bytes, responses: Responses) -> None:
         """Hold `responses`, and nothing else, of `key`, as the key last used."""
+        self._sweep(key)
         self._hold(key, responses)
         if responses:
             self._held.move_to_end(key)
@@ -93,32 +147,38 @@ class Shelf:
         """Let go of the responses of `mapping` to safe requests for `uri`, under whatever key."""
         place = (mapping, uri)
         for key in tuple(self._by_uri.get(place, ())):
-            self._hold(key, tuple(stored for stored in self._held[key] if _place(stored) != place))
+            self._hold(key, tuple(stored for stored in self.get(key) if _place(stored) != place))
 
-    def purge(self, purge: Purge) -> int:
-        """Let go of what `purge` selects, or mark it; return how many responses that changed."""
-        count = 0
-        for key in self._among(purge):
-            held = self._held[key]
-            if affected := sum(map(purge.affects, held)):
-                count += affected
-                self._hold(key, purge.over(held))
-        return count
+    def sweep(self, condition: Condition, among: Collection[bytes] | None = None) -> Sweep:
+        """Begin to make `condition` so, for the keys `among` which there are; it shows at once."""
+        keys = tuple(self._held if among is None else among)
+        sweep = Sweep(condition, set(keys), iter(keys))
+        self._sweeps.append(sweep)
+        return sweep
 
-    def _among(self, purge: Purge) -> Collection[bytes]:
-        """Return the keys whose responses `purge` may select."""
-        selection = purge.selection
-        if selection.key is not None:
-            return (selection.key,) if selection.key in self._held else ()
-        return tuple(self._held if selection.tag is None else self._by_tag.get(selection.tag, ()))
+    def go_on(self, sweep: Sweep, most: int | None = None) -> bool:
+        """Come to so many keys more, or to all there are; return whether any are left."""
+        for key in islice(sweep.order, most):
+            self._sweep(key)
+        if sweep.unswept:
+            return True
+        if sweep in self._sweeps:
+            self._sweeps.remove(sweep)
+        return False
 
-    def remove_expired(self, now: float) -> int:
-        """Let go of what is of no more use at `now`; return how many there were."""
-        before = self.count
-        for key, held in tuple(self._held.items()):
-            if any(stored.remove_after <= now for stored in held):
-                self._hold(key, tuple(stored for stored in held if stored.remove_after > now))
-        return before - self.count
+    def _sweep(self, key: bytes) -> None:
+        """Make so for `key` whatever is under way."""
+        for sweep in self._sweeps:
+            if key in sweep.unswept:
+                sweep.unswept.remove(key)
+                held = self._held.get(key, ())
+                if affected := [stored for stored in held if sweep.condition.affects(stored)]:
+                    sweep.changed += identities(affected)
+                    self._hold(key, sweep.condition.over(held))
+
+    def tagged(self, tag: bytes) -> Collection[bytes]:
+        """Return the keys that hold something with `tag`."""
+        return self._by_tag.get(tag, ())
 
     def _hold(self, key: bytes, responses: Responses) -> None:
         """Hold `responses` of `key`; a key held already keeps its place in the order of use."""

@@ -7,6 +7,7 @@ Several processes may use one file: each sees what the others have written, wait
 told what they removed (see `removals.py`).
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,10 +20,11 @@ from buddyproxy.storage.backup import back_up, backup_age, remove_backups
 from buddyproxy.storage.compression import INSTALLED, Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import Responses
+from buddyproxy.storage.shelf import Identity, Responses
 from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import StorageStats
 from buddyproxy.storage.trouble import Damaged, Full
@@ -168,32 +170,37 @@ class SqliteStorage:
             # What there is no room for has been dropped; all the more should go.
             await self.flush()
         count = 0
-        while removed := await self._database.remove(statements.remove_expired, now, self._queue.removing):
+        while removed := await self._database.remove_slice(statements.remove_expired, now, self._queue.removing):
             count += removed
             self._expired += removed
         await self._vacuum()
         return count
 
-    async def clear(self) -> int:
+    async def clear(self, *, above: Collection[Identity] = ()) -> int:
         """Remove everything, out of sight at once; return how many there were, once they are gone for good.
+
+        Of `above`, which was cleared elsewhere, what is not here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
         self.purges += 1
-        count = await self._queue.clear()
+        count = await self._queue.clear(above)
         remove_backups(self._database.path)
         await self._vacuum()
         return count
 
-    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
         """Remove what `selection` selects, or only mark it as stale, out of sight at once; return how many.
+
+        Of `above`, which is changed elsewhere, what is not changed here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight, and it is tried again.
         """
         if selection.everything and not soft:
+            # Whoever has a tier above clears both.
             return await self.clear()
         self.purges += 1
-        count = await self._queue.purge(Purge(selection, soft))
+        count = await self._queue.purge(Purge(selection, soft), above)
         if count and not soft:
             await self._vacuum()
         return count
@@ -207,11 +214,11 @@ class SqliteStorage:
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""
         self._queue.totals = await self._database.write(statements.read_totals)
-        left = await self._database.remove(statements.vacuum, self._vacuuming)
+        left = await self._database.remove_slice(statements.vacuum, self._vacuuming)
         before = left + 1
         # A file made by other hands may not let go of its pages.
         while 0 < left < before:
-            before, left = left, await self._database.remove(statements.vacuum, self._vacuuming)
+            before, left = left, await self._database.remove_slice(statements.vacuum, self._vacuuming)
 
     async def back_up(self) -> None:
         """Copy the file as it stands to its backup, which takes its place should it be lost; nobody waits for it.

@@ -12,7 +12,7 @@ from struct import error as StructError
 from attrs import field, frozen
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
 from buddyproxy.storage.removals import note
@@ -22,8 +22,8 @@ from buddyproxy.storage.stats import Bodies, Held
 
 _FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
-_REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
+_REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"
 _CROWDED = """
     DELETE FROM cache_entries WHERE key = ?1
     AND id <= (SELECT id FROM cache_entries WHERE key = ?1 ORDER BY id DESC LIMIT 1 OFFSET ?2)
@@ -82,23 +82,22 @@ class Evicted:
 
 
 def write(
-    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+    cursor: Cursor, part: Part, now: float, compression: Compression | None = None, remover: bytes = b""
 ) -> Written:
-    """Make `changes`, all but clearing and purging, at `now`; others hear from `remover` what is removed."""
+    """Make the changes of `part` at `now`; others hear from `remover` what is removed."""
     # Before the lock is taken, which the first change does: it may take a while.
-    encoded = ((stored, _encoded(stored, now, compression)) for stored in changes.stored)
+    encoded = [(stored, _encoded(stored, now, compression)) for stored in part.stored]
     rows = [(stored, row) for stored, row in encoded if row is not None]
-    forget(cursor, changes, remover)
-    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored in changes.stored])
+    forget(cursor, part, remover)
     cursor.executemany(INSERT, [row for _, row in rows])
-    crowded = cursor.executemany(
-        _CROWDED, [(key, VARIANTS) for key in {stored.key for stored in changes.stored}]
-    ).rowcount
-    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in changes.stored for tag in stored.tags)
+    # What it was to replace is no longer what the origin says.
+    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored, row in encoded if row is None])
+    crowded = cursor.executemany(_CROWDED, [(key, VARIANTS) for key in {stored.key for stored in part.stored}]).rowcount
+    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in part.stored for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
-    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in changes.touched.items()])
+    cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in part.touched.items()])
     bodies = Bodies(sum(len(stored.body) for stored, _ in rows), sum(len(row[-1]) for _, row in rows))
-    return Written(read_totals(cursor), bodies, changes.stored.count - len(rows), crowded)
+    return Written(read_totals(cursor), bodies, len(encoded) - len(rows), crowded)
 
 
 def _encoded(stored: StoredResponse, now: float, compression: Compression | None) -> Row | None:
@@ -109,7 +108,7 @@ def _encoded(stored: StoredResponse, now: float, compression: Compression | None
         return None
 
 
-def forget(cursor: Cursor, changes: Changes, remover: bytes) -> None:
+def forget(cursor: Cursor, changes: Changes | Part, remover: bytes) -> None:
     """Remove what `changes` is to remove, all but clearing and purging; others hear of it from `remover`."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
     note(cursor, remover, changes.forgotten)
@@ -117,12 +116,12 @@ def forget(cursor: Cursor, changes: Changes, remover: bytes) -> None:
 
 
 def write_through(
-    cursor: Cursor, changes: Changes, now: float, compression: Compression | None = None, remover: bytes = b""
+    cursor: Cursor, part: Part, now: float, compression: Compression | None = None, remover: bytes = b""
 ) -> Written:
-    """Make `changes` as `write` does; they are on the medium, not only on their way there, once it is committed."""
+    """Make changes as `write` does; once committed, they are on the medium, not only on their way there."""
     # Holds for the connection's life; SQLite takes it between transactions only, and this one has not changed anything.
     cursor.execute("PRAGMA synchronous = FULL")
-    return write(cursor, changes, now, compression, remover)
+    return write(cursor, part, now, compression, remover)
 
 
 def evict(cursor: Cursor, limits: Limits, pace: Pace) -> Evicted:

@@ -19,17 +19,20 @@ Other processes may remove what memory holds from the disk. What they did is ask
 not at each hit, which must not wait: until then memory answers as before.
 """
 
+from collections.abc import Collection
 from typing import Protocol
 
 from attrs import define, evolve, field
+from twisted.internet.defer import Deferred
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import Storage
 from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.removals import Heard
-from buddyproxy.storage.selection import Selection
-from buddyproxy.storage.shelf import Responses, newest
+from buddyproxy.storage.selection import Purge, Selection
+from buddyproxy.storage.shelf import Identity, Responses, newest
 from buddyproxy.storage.stats import StorageStats
 
 VACANT_LIMIT = 10_000
@@ -44,6 +47,12 @@ class Disk(Storage, Protocol):
 
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""
+
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
+        """Purge; the tier above changes `above`, of which what is not changed here counts too."""
+
+    async def clear(self, *, above: Collection[Identity] = ()) -> int:
+        """Remove everything; the tier above had `above`, of which what is not here counts too."""
 
     async def heard(self) -> Heard:
         """Return what other processes removed since this was last asked; raises `CacheError`."""
@@ -124,15 +133,16 @@ class TieredStorage:
 
         What both tiers had counts once.
         """
+        if selection.everything and not soft:
+            return await self.clear()
         self.purges += 1
         self._reading.clear()
-        above = await self.memory.purge(selection, soft=soft)
-        # Memory never waits, so that no lookup comes between the two; from then on the disk shows what was purged to
-        # no lookup either, and none can bring it back up.
-        return max(above, await self.disk.purge(selection, soft=soft))
+        # Both begin now: no lookup finds in either what was purged, so that none can bring it back up.
+        above = Deferred.fromCoroutine(self.memory.purged(Purge(selection, soft)))
+        return await self.disk.purge(selection, soft=soft, above=above)
 
     async def remove_expired(self, now: float) -> int:
-        """Remove what is of no more use at `now`; return how many, counting what both tiers had once."""
+        """Remove what is of no more use at `now`; return how many: as many as were in the tier that had more."""
         self._reading.clear()
         above = await self.memory.remove_expired(now)
         return max(above, await self.disk.remove_expired(now))
@@ -141,23 +151,22 @@ class TieredStorage:
         """Remove everything; return how many there were, counting what both tiers had once."""
         self.purges += 1
         self._reading.clear()
-        above = await self.memory.clear()
-        below = await self.disk.clear()
+        count = await self.disk.clear(above=self.memory.clear_now())
         # Once more: what was read or stored while the disk was at it may be gone from there.
         self._reading.clear()
-        await self.memory.clear()
-        return max(above, below)
+        self.memory.clear_now()
+        return count
 
     async def refresh(self) -> None:
         """Let go of what others have removed from the disk; raises `CacheError` where it cannot be asked."""
         heard = await self.disk.heard()
         if heard.places == ():
             return
-        # As with a purge of our own: what is on its way may be older.
-        self.purges += 1
         self._reading.clear()
         if heard.places is None:
-            await self.memory.clear()
+            # For what is on its way, the same as a purge of our own. Others' invalidations are too many for that.
+            self.purges += 1
+            self.memory.clear_now()
         for mapping, uri in heard.places or ():
             self.memory.invalidate(mapping, uri)
 

@@ -5,15 +5,17 @@ It decides when to write, and what becomes of a batch that could not be written.
 
 Theory of operation. The newest batch is open and takes what is asked for. It is sealed, and a new one opened, when it
 is written: `WRITE_AFTER` seconds after its first change, at `WRITE_AT` changes, or when somebody waits for it. One
-batch is written at a time. Where that fails because another process is writing, or because the file must first be
-replaced, the batch stays where it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it
-was to store is dropped, which costs a hit; what it was to remove is removed with the reserve's room, or else goes over
-to the next batch, since a response that was invalidated must never come back.
+batch is written at a time; one that has gathered more meanwhile than a transaction may have is written in several.
+Where that fails because another process is writing, or because the file must first be replaced, the batch stays where
+it is and is tried again. Where it fails otherwise (a full disk, an I/O error), what it was to store is dropped, which
+costs a hit; what it was to remove is removed with the reserve's room, or else goes over to the next batch, since a
+response that was invalidated must never come back.
 
-Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and its stores are
-committed one after the other. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
+Where `each` store is to last by itself, a batch is sealed as soon as the one before is written, and each of its stores
+has a transaction of its own. What comes meanwhile gathers all the same: lookups go by few batches, never by many.
 """
 
+from collections.abc import Collection
 from contextlib import suppress
 
 from attrs import define, field
@@ -25,21 +27,22 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace, statements
 from buddyproxy.storage.backup import purge_backup, remove_backups
-from buddyproxy.storage.changes import Changes
+from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
-from buddyproxy.storage.purging import Purging, change_rows, find_rows
+from buddyproxy.storage.purging import Above, Purging, change_rows, count_missing, find_rows
 from buddyproxy.storage.removals import new_remover, note_purge
 from buddyproxy.storage.selection import Purge
+from buddyproxy.storage.shelf import Identity
 from buddyproxy.storage.statements import Limits, Totals
 from buddyproxy.storage.stats import Bodies, Flushes
 from buddyproxy.storage.trouble import Busy, Damaged, Full
 
-WRITE_AFTER = 0.035
+WRITE_AFTER = 0.02
 """Seconds that changes wait for company: with the time to write them, a crash costs the last 50 milliseconds."""
 WRITE_AT = 200
-"""Changes that wait for no more."""
+"""Changes that wait for no more, and stores that a transaction has at most."""
 RETRY_AFTER = 1.0
 """Seconds until writing is tried again where it failed."""
 QUEUE_LIMIT = 64 * 1024 * 1024
@@ -78,7 +81,11 @@ class WriteQueue:
     oldest: Changes = field(factory=Changes, init=False)
     """The batch to be written first; what a lookup takes hold of before it reads."""
     _newest: Changes = field(init=False)
+    _since: float | None = field(default=None, init=False)
+    """When the first change of the newest batch was asked for."""
     _writing: bool = field(default=False, init=False)
+    _under_way: Changes | None = field(default=None, init=False)
+    """The batch that is being written, if one is."""
     _retrying: bool = field(default=False, init=False)
     """Whether the timer stands for another try."""
     _timer: IDelayedCall | None = field(default=None, init=False)
@@ -131,24 +138,43 @@ class WriteQueue:
         self.size += self._newest.stored.size - size_before
         self._schedule()
 
-    async def clear(self) -> int:
+    async def clear(self, above: Collection[Identity] = ()) -> int:
         """Remove all there is, out of sight at once; return how many there were, once they are gone for good.
+
+        Of `above`, what is not here counts too. What waits to be written need not be.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
         """
-        cleared = self._seal(Changes(cleared=True))
+        changes = Changes(cleared=True)
+        changes.above.update(above, self._give_up_unwritten())
+        cleared = self._seal(changes)
         await self.flush()
         return cleared.removed
 
-    async def purge(self, purge: Purge) -> int:
+    def _give_up_unwritten(self) -> list[Identity]:
+        """Store nothing of what waits, but for the batch that is being written; return what that is."""
+        batch: Changes | None = self.oldest.next if self.oldest is self._under_way else self.oldest
+        batches = []
+        while batch is not None:
+            batches.append(batch)
+            batch = batch.next
+        if any(batch.purges for batch in batches):
+            # They are to count what was stored before.
+            return []
+        self.size -= sum(batch.stored.size for batch in batches)
+        return [identity for batch in batches for identity in batch.give_up()]
+
+    async def purge(self, purge: Purge, above: Above | None = None) -> int:
         """Purge all there is, out of sight at once; return how many responses that changed, once they are for good.
+
+        Of `above`, what is not changed here counts too.
 
         Raises `CacheError` where the medium refuses for now; they stay out of sight all the same.
         """
-        purging = Purging(purge)
+        purging = Purging(purge, above)
         self._seal(Changes(purges=[purging]))
         await self.flush()
-        return purging.count
+        return purging.count + (purging.only_above or 0)
 
     async def flush(self) -> None:
         """Write what was asked for until now; raises `CacheError` where that failed."""
@@ -171,20 +197,33 @@ class WriteQueue:
     def _seal(self, successor: Changes) -> Changes:
         """Let the newest batch stay as it is, and open `successor` after it."""
         self._newest.next = self._newest = successor
+        self._since = None
         return successor
 
     def _schedule(self) -> None:
         """See to it that what is not yet written will be; while writing, and before another try, that is so."""
+        if self._since is None and not self._newest.empty:
+            self._since = self.clock.seconds()
         if self._writing or self._retrying or self._closed:
             return
         if self._ripe():
             self._start()
-        elif self._timer is None and not (self.oldest is self._newest and self._newest.empty):
-            self._timer = self.clock.callLater(WRITE_AFTER, self._start)
+        elif self._timer is None and self._since is not None:
+            self._timer = self.clock.callLater(self._patience(self._since), self._start)
+
+    def _patience(self, since: float) -> float:
+        """Return how many seconds are left of those that a batch waits for company which was begun at `since`."""
+        # The clock may have been set back meanwhile.
+        return min(WRITE_AFTER, max(0.0, since + WRITE_AFTER - self.clock.seconds()))
 
     def _ripe(self) -> bool:
         """Return whether the newest batch waits for no more changes."""
-        return self._newest.asked >= (1 if self.each else WRITE_AT)
+        return self._newest.asked >= self._enough
+
+    @property
+    def _enough(self) -> int:
+        """Return how many changes are written together, though there may be more."""
+        return 1 if self.each else WRITE_AT
 
     def _cancel_timer(self) -> None:
         timer, self._timer = self._timer, None
@@ -220,6 +259,7 @@ class WriteQueue:
         changes = self.oldest
         if changes is self._newest:
             self._seal(Changes())
+        self._under_way = changes
         try:
             await self._write(changes)
         except (Busy, Damaged) as error:
@@ -227,36 +267,35 @@ class WriteQueue:
         except Exception as error:  # noqa: BLE001 - whatever it is, the batches behind this one must go on
             self._give_up(changes, kept=isinstance(error, Full) and await self._forget(changes))
             return error
+        finally:
+            self._under_way = None
         self._done(changes)
         return None
 
     async def _write(self, changes: Changes) -> None:
         if changes.cleared or changes.purges:
-            # Before all else: no backup being made now is to keep what goes.
-            await self.database.remove(note_purge, self.remover)
-        if changes.cleared:
-            with suppress(CacheError):
-                # Whoever clears is told of it when all is done.
-                remove_backups(self.database.path)
-            last = await self.database.write(statements.last_row)
-            while removed := await self.database.remove(statements.remove_until, last, self.removing):
-                changes.removed += removed
-        for purging in changes.purges:
-            await self._purge(purging)
-        if changes.cleared or changes.purges:
-            await self.database.remove(note_purge, self.remover)
-        for part in changes.one_by_one() if self.each else (changes,):
+            await self._remove(changes)
+        for part in changes.parts(self._enough):
             await self._write_part(part)
-            changes.committed += part.stored.count
+            changes.committed += len(part.stored)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
         await self.database.keep_reserve()
 
-    async def _write_part(self, changes: Changes) -> None:
+    async def _remove(self, changes: Changes) -> None:
+        """Clear and purge as `changes` says; others hear of it before and after (see `removals.py`)."""
+        await self.database.remove(note_purge, self.remover)
+        if changes.cleared:
+            await self._clear(changes)
+        for purging in changes.purges:
+            await self._purge(purging)
+        await self.database.remove(note_purge, self.remover)
+
+    async def _write_part(self, part: Part) -> None:
         write = statements.write_through if self.each else statements.write
         began = self.clock.seconds()
-        written = await self.database.write(write, changes, began, self.compression, self.remover)
+        written = await self.database.write(write, part, began, self.compression, self.remover)
         # The clock may have been set back meanwhile.
         self.flushes = self.flushes.and_one_of(max(0.0, self.clock.seconds() - began))
         self.totals = written.totals
@@ -286,14 +325,26 @@ class WriteQueue:
         # Where totals are wrong there may be nothing left to evict.
         self._too_much = evicted.count > 0 and not evicted.totals.within(self.limits)
 
+    async def _clear(self, changes: Changes) -> None:
+        with suppress(CacheError):
+            # The backup first, as below. Whoever clears will be told where it stays.
+            remove_backups(self.database.path)
+        changes.removed += await self.database.read(count_missing, changes.above)
+        changes.above = set()
+        last = await self.database.write(statements.last_row)
+        while removed := await self.database.remove_slice(statements.remove_until, last, self.removing):
+            changes.removed += removed
+
     async def _purge(self, purging: Purging) -> None:
         # The backup first: once it is gone from the file, it is gone for good.
         await self.database.read(lambda _: purge_backup(self.database.path, purging))
         rows = await self.database.read(find_rows, purging.query)
-        start = 0
+        if purging.only_above is None:
+            purging.only_above = await self.database.read(count_missing, await purging.changed_above(), rows)
+        start, soft = 0, purging.purge.soft
         while some := rows[start : start + self.purging.budget]:
             start += len(some)
-            purging.count += await self.database.remove(change_rows, some, self.purging, soft=purging.purge.soft)
+            purging.count += await self.database.remove_slice(change_rows, some, self.purging, soft=soft)
 
     def _done(self, changes: Changes) -> None:
         self._leave(changes)

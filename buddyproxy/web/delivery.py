@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable
 from typing import Any, Final
 
-from attrs import define
+from attrs import define, field
 from twisted.internet.interfaces import IDelayedCall, IPushProducer
 from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import Request as ServerRequest
@@ -18,7 +18,7 @@ from zope.interface import implementer
 from buddyproxy import errors
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.exchange import Answer
-from buddyproxy.flight import Flight
+from buddyproxy.flight import Flight, Reading
 from buddyproxy.message import Headers, Response
 
 STALLED: Final = 300.0
@@ -145,15 +145,19 @@ class _Delivery:
     flight: Flight
     done: Done
     later: Callable[..., IDelayedCall]
+    reading: Reading = field(init=False)
     over: bool = False
     limit: IDelayedCall | None = None
     """Runs while the caller takes nothing."""
+
+    def __attrs_post_init__(self) -> None:
+        self.reading = self.flight.join(self)
 
     def begin(self) -> None:
         """Start reading, and stop when the caller goes away."""
         self.request.notifyFinish().addErrback(lambda _: self._left())
         self.request.registerProducer(self, True)
-        self.flight.read(self)
+        self.reading.resume()
 
     def write(self, chunk: bytes) -> None:
         """Send the next bytes."""
@@ -184,7 +188,7 @@ class _Delivery:
     def _left(self) -> None:
         # The connection has let go of its producer by itself.
         if self._first():
-            self.flight.leave()
+            self.reading.leave()
             self.done(False)
 
     def _first(self) -> bool:
@@ -200,7 +204,7 @@ class _Delivery:
 
     def pauseProducing(self) -> None:
         """Ask the origin to wait (`IPushProducer`), but not for ever."""
-        self.flight.pause()
+        self.reading.pause()
         if self.limit is None:
             transport: Any = self.request.transport
             self.limit = self.later(STALLED, transport.abortConnection)
@@ -208,7 +212,7 @@ class _Delivery:
     def resumeProducing(self) -> None:
         """Let the origin go on (`IPushProducer`)."""
         self._rest()
-        self.flight.resume()
+        self.reading.resume()
 
     def stopProducing(self) -> None:
         """Know that the caller's connection is lost (`IPushProducer`)."""

@@ -1,11 +1,11 @@
-"""Tests of `buddyproxy.cache.conclude`: RFC 9111, 3, 4.3 and 4.4."""
+"""Tests of `buddyproxy.cache.conclude`: RFC 9111, 3, 4.3 and 4.4; RFC 5861, 4; RFC 9875."""
 
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.choose import Reuse, choose
+from buddyproxy.cache.choose import Distinguish, Forward, Question, Reuse, Validate, choose, conditions
 from buddyproxy.cache.conclude import (
     KEEP_STALE,
     Arrival,
@@ -14,12 +14,16 @@ from buddyproxy.cache.conclude import (
     Refetch,
     Relay,
     Store,
+    as_get,
     conclude,
-    invalidates,
+    invalidated,
+    invalidated_groups,
 )
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.cache.policy import Policy
-from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.cache.staleness import Stale
+from buddyproxy.cache.status import Reason
+from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.cache.vary import selecting_fields
 from buddyproxy.message import Headers, Request, Response
 from tests.support.values import BUDDY, NOW, RFC9111, answer, at, fields, get, kept, post, properties
@@ -27,15 +31,20 @@ from tests.support.values import BUDDY, NOW, RFC9111, answer, at, fields, get, k
 MINUTE = "Cache-Control: max-age=60"
 TAG = 'ETag: "a"'
 MODIFIED = f"Last-Modified: {at(-1000)}"
+GERMAN: Selecting = ((b"accept-language", b"de"),)
+ENGLISH: Selecting = ((b"accept-language", b"en"),)
 AUTHORIZED = "Authorization: Bearer a"
+PART = "Content-Range: bytes 0-4/20"
+URI = b"https://origin.example/thing"
 
 OVERRIDING = evolve(BUDDY, override_origin=True)
+MISS = Forward("uri-miss")
 
 
 def _arrival(request: Request, response: Response, took: float = 0.0) -> Arrival:
     return Arrival(
         request=request,
-        uri=b"https://origin.example/thing",
+        uri=URI,
         key=b"k" * 32,
         response=response,
         request_time=NOW - took,
@@ -43,8 +52,12 @@ def _arrival(request: Request, response: Response, took: float = 0.0) -> Arrival
     )
 
 
+def _validation(stored: StoredResponse, reason: Reason = "stale") -> Question:
+    return Validate(stored, conditions(stored), reason)
+
+
 def _conclude(request: Request, response: Response, policy: Policy = RFC9111) -> Conclusion:
-    return conclude(_arrival(request, response), None, policy)
+    return conclude(_arrival(request, response), MISS, policy)
 
 
 def _verdict(request: Request, response: Response, policy: Policy) -> str:
@@ -104,21 +117,21 @@ class StoringTests(SynchronousTestCase):
                 ("no-store, on another line", [], 200, [MINUTE, "Cache-Control: No-Store"], "no-store"),
                 ("no-store, faulty", [], 200, ["Cache-Control: max-age=60, no-store; x"], "no-store"),
                 ("no-store and public", [], 200, ["Cache-Control: public, no-store, max-age=60"], "no-store"),
-                (
-                    "must-understand, which is not implemented",
-                    [],
-                    200,
-                    ["Cache-Control: must-understand, no-store"],
-                    "no-store",
-                ),
                 ("private", [], 200, ["Cache-Control: private, max-age=60"], "private"),
-                ("private, some fields", [], 200, ['Cache-Control: private="Set-Cookie", max-age=60'], "private"),
+                ("private, some fields", [], 200, ['Cache-Control: private="Set-Cookie", max-age=60'], "stored"),
+                ("private, such and all", [], 200, ['Cache-Control: private="a", private, max-age=60'], "private"),
+                ("private, no fields", [], 200, ['Cache-Control: private="", max-age=60'], "private"),
+                ("private, faulty", [], 200, ['Cache-Control: private="a" b, max-age=60'], "private"),
+                ("private, and public", [], 200, ["Cache-Control: private, public, max-age=60"], "private"),
+                ("no-cache, some fields, no validator", [], 200, ['Cache-Control: no-cache="a", max-age=60'], "stored"),
+                ("immutable", [], 200, ["Cache-Control: max-age=60, immutable"], "stored"),
+                ("immutable, and no lifetime", [], 200, ["Cache-Control: immutable"], "no-freshness"),
                 ("a request for no-store", ["Cache-Control: no-store"], 200, [MINUTE], "request-no-store"),
                 ("a request for no-cache", ["Cache-Control: no-cache"], 200, [MINUTE], "stored"),
                 ("varying by anything", [], 200, [MINUTE, "Vary: *"], "vary-star"),
                 ("varying by something", [], 200, [MINUTE, "Vary: Accept"], "stored"),
                 ("not final", [], 199, [MINUTE], "status"),
-                ("a part", [], 206, [MINUTE, "Content-Range: bytes 0-1/2"], "status"),
+                ("a part that nobody asked for", [], 206, [MINUTE, PART], "partial"),
                 ("about the caller's own copy", [], 304, [MINUTE, TAG], "status"),
                 ("a status cacheable by itself", [], 410, [MODIFIED], "stored"),
                 ("another status", [], 302, [MODIFIED], "no-freshness"),
@@ -184,7 +197,8 @@ class StoringTests(SynchronousTestCase):
                 ("not found", [], 404, [MINUTE], "error"),
                 ("an error of the server", [], 503, [MINUTE], "error"),
                 ("varying by anything", [], 200, ["Vary: *"], "vary-star"),
-                ("a part", [], 206, [], "status"),
+                ("a part that nobody asked for", [], 206, [PART], "partial"),
+                ("a part", ["Range: bytes=0-4"], 206, [PART], "stored"),
             ),
         )
 
@@ -207,7 +221,7 @@ class StoringTests(SynchronousTestCase):
     def test_what_holds_for_one_request_only(self) -> None:
         """An answer to a condition, a range or an expectation says nothing of the resource, whatever it claims."""
         for policy in (RFC9111, evolve(BUDDY, store_errors=True, error_lifetime=60.0)):
-            for status in (206, 304, 412, 416, 417, 431):
+            for status in (304, 412, 416, 417, 431):
                 self._check(policy, ((str(status), [], status, [MINUTE], "status"),))
 
     def test_sizes_that_are_said(self) -> None:
@@ -229,7 +243,8 @@ class StoringTests(SynchronousTestCase):
                 ("a request for no-store", ["Cache-Control: no-store"], 200, [], "request-no-store"),
                 ("varying by anything", [], 200, ["Vary: *"], "vary-star"),
                 ("an error", [], 404, [], "error"),
-                ("a part", [], 206, [], "status"),
+                ("must-understand", [], 299, ["Cache-Control: must-understand"], "stored"),
+                ("a part that nobody asked for", [], 206, [PART], "partial"),
             ),
         )
 
@@ -269,31 +284,126 @@ class StoringTests(SynchronousTestCase):
         """Content whose end is known from the close alone may be cut short, and is not stored (RFC 9112, 8)."""
         for policy in (RFC9111, BUDDY, OVERRIDING):
             arrival = evolve(_arrival(get(), answer(MINUTE)), framed=False)
-            self.assertEqual(conclude(arrival, None, policy), Relay("unframed"))
+            self.assertEqual(conclude(arrival, MISS, policy), Relay("unframed"))
 
     def test_what_the_connection_takes_away(self) -> None:
         """A response whose Connection names what tells how it may be reused is not what it seems (RFC 9110, 7.6.1)."""
         for policy in (RFC9111, BUDDY, OVERRIDING):
             for name in (b"cache-control", b"expires", b"age", b"vary", b"date", b"set-cookie", b"content-encoding"):
                 arrival = evolve(_arrival(get(), answer(MINUTE, TAG)), connection=[b"close", name])
-                self.assertEqual(conclude(arrival, None, policy), Relay("connection"), name)
+                self.assertEqual(conclude(arrival, Forward("uri-miss"), policy), Relay("connection"), name)
                 validation = evolve(arrival, response=answer(MINUTE, TAG, status=304))
-                self.assertEqual(conclude(validation, kept(TAG, MINUTE), policy), Refetch(), name)
+                question = Validate(kept(TAG, MINUTE), (), "stale")
+                self.assertEqual(conclude(validation, question, policy), Refetch(), name)
             arrival = evolve(_arrival(get(), answer(MINUTE)), connection=[b"close", b"keep-alive", b"x-private"])
-            self.assertIsInstance(conclude(arrival, None, policy), Store)
+            self.assertIsInstance(conclude(arrival, Forward("uri-miss"), policy), Store)
 
     def test_first_reason_counts(self) -> None:
         """Where several things forbid it, the reason is always the same one."""
-        part = answer("Cache-Control: private, no-store", "Content-Length: 999999999999", "Vary: *", status=206)
+        part = answer("Cache-Control: private, no-store", "Content-Length: 999999999999", "Vary: *", status=304)
         for case, request, response, expected in (
             ("method", Request(b"PUT", b"/", fields("Cache-Control: no-store")), part, "method"),
             ("request", get("Cache-Control: no-store"), part, "request-no-store"),
             ("status", get(), part, "status"),
             ("no-store", get(), evolve(part, status=200), "no-store"),
             ("size", get(), answer("Content-Length: 999999999999", "Vary: *"), "too-large"),
-            ("freshness", get(), answer("Vary: *"), "no-freshness"),
+            ("variance", get(), answer("Vary: *"), "vary-star"),
         ):
             self.assertEqual(_verdict(request, response, RFC9111), expected, case)
+
+    def test_of_use_while_revalidating(self) -> None:
+        """What is stale from the start, and without a validator, is stored where it may serve stale (RFC 5861, 3)."""
+        grace = "Cache-Control: max-age=0, stale-while-revalidate=30"
+        granting = evolve(RFC9111, stale_while_revalidate=30.0)
+        for lines, policy, expected in (
+            ([grace], RFC9111, "stored"),
+            ([grace, "Age: 30"], RFC9111, "stale"),
+            ([grace, "Cache-Control: no-cache"], RFC9111, "stale"),
+            (["Cache-Control: max-age=0"], granting, "stored"),
+            (["Cache-Control: max-age=0, stale-while-revalidate=0"], granting, "stale"),
+        ):
+            self.assertEqual(_verdict(get(), answer(*lines), policy), expected, lines)
+
+    def test_must_understand(self) -> None:
+        """Beside `must-understand`, only a status that is known may be stored, and `no-store` has no say (5.2.2.3)."""
+        both, alone = "Cache-Control: must-understand, no-store", "Cache-Control: must-understand"
+        self._check(
+            RFC9111,
+            (
+                ("a known status", [], 200, [MINUTE, both], "stored"),
+                ("the other way round", [], 200, [MINUTE, "Cache-Control: no-store, must-understand"], "stored"),
+                ("a known error", [], 404, [MINUTE, both], "stored"),
+                ("an unknown status", [], 299, [MINUTE, both], "must-understand"),
+                ("an unknown status, without no-store", [], 299, [MINUTE, alone], "must-understand"),
+                ("an unknown error", [], 499, [MINUTE, alone], "must-understand"),
+                ("no lifetime", [], 200, [both], "no-freshness"),
+                ("private", [], 200, [MINUTE, both, "Cache-Control: private"], "private"),
+                ("faulty", [], 200, [MINUTE, "Cache-Control: no-store, must-understand; x"], "no-store"),
+                ("with an empty argument", [], 200, [MINUTE, "Cache-Control: no-store, must-understand="], "no-store"),
+                ("an unknown status, faulty", [], 299, [MINUTE, f"{alone}; x"], "must-understand"),
+                ("in quotes", [], 200, [MINUTE, 'Cache-Control: no-store, x="must-understand"'], "no-store"),
+                ("in a request", [alone], 299, [MINUTE], "stored"),
+                ("a request for no-store", ["Cache-Control: no-store"], 200, [MINUTE, both], "request-no-store"),
+            ),
+        )
+
+    def test_targeted(self) -> None:
+        """A usable targeted field decides alone, for better or worse; any other is passed by (RFC 9213, 2.2)."""
+        self._check(
+            RFC9111,
+            (
+                ("it allows", [], 200, ["CDN-Cache-Control: max-age=60", "Cache-Control: no-store"], "stored"),
+                ("it allows sharing", [AUTHORIZED], 200, ["CDN-Cache-Control: max-age=60, public", MINUTE], "stored"),
+                ("it forbids", [], 200, ["CDN-Cache-Control: no-store, max-age=60", MINUTE], "no-store"),
+                ("it forbids, in another type", [], 200, ["CDN-Cache-Control: no-store=?0", MINUTE], "no-store"),
+                ("private", [], 200, ["CDN-Cache-Control: private, max-age=60", MINUTE], "private"),
+                ("private, some fields", [], 200, ['CDN-Cache-Control: private="a", max-age=60'], "stored"),
+                ("private, a list of another type", [], 200, ["CDN-Cache-Control: private=(a), max-age=60"], "private"),
+                ("no lifetime, beside one", [], 200, ["CDN-Cache-Control: x", MINUTE], "no-freshness"),
+                ("no lifetime, beside Expires", [], 200, ["CDN-Cache-Control: x", f"Expires: {at(9)}"], "no-freshness"),
+                ("a wrong lifetime", [], 200, ["CDN-Cache-Control: max-age=6.5", MINUTE], "stale"),
+                (
+                    "it says nothing of sharing",
+                    [AUTHORIZED],
+                    200,
+                    ["CDN-Cache-Control: max-age=60", "Cache-Control: public"],
+                    "authorization",
+                ),
+                ("invalid", [], 200, ["CDN-Cache-Control: max-age=60;", "Cache-Control: no-store"], "no-store"),
+                ("empty", [], 200, ["CDN-Cache-Control:", MINUTE], "stored"),
+                ("for another cache", [], 200, ["Other-Cache-Control: no-store", MINUTE], "stored"),
+            ),
+        )
+        self._check(
+            evolve(RFC9111, targeted=()),
+            (("for nobody here", [], 200, ["CDN-Cache-Control: max-age=60", "Cache-Control: no-store"], "no-store"),),
+        )
+
+    def test_parts(self) -> None:
+        """A part is stored where it is what a GET asked for, and says which part of how much it is (3.3)."""
+        asked = "Range: bytes=0-4"
+        self._check(
+            RFC9111,
+            (
+                ("asked for", [asked], 206, [MINUTE, PART], "stored"),
+                ("asked for in vain", [asked], 200, [MINUTE], "stored"),
+                ("not asked for", [], 206, [MINUTE, PART], "partial"),
+                ("of an unknown length", [asked], 206, [MINUTE, "Content-Range: bytes 0-4/*"], "partial"),
+                ("of another unit", [asked], 206, [MINUTE, "Content-Range: items 0-4/20"], "partial"),
+                ("longer than the whole", [asked], 206, [MINUTE, "Content-Range: bytes 0-4/4"], "partial"),
+                ("several", [asked], 206, [MINUTE, "Content-Type: multipart/byteranges; boundary=a"], "partial"),
+                ("two at once", [asked], 206, [MINUTE, PART, PART], "partial"),
+                ("a validator alone", [asked], 206, [TAG, PART], "stored"),
+                ("neither lifetime nor validator", [asked], 206, [PART], "no-freshness"),
+                ("no-store", [asked], 206, [MINUTE, PART, "Cache-Control: no-store"], "no-store"),
+                ("of a content that the caller holds", [asked, 'If-Range: "a"'], 206, [MINUTE, TAG, PART], "partial"),
+                ("the whole after all", [asked, 'If-Range: "a"'], 200, [MINUTE, TAG], "stored"),
+            ),
+        )
+        head = Request(b"HEAD", b"/thing", fields(asked))
+        self.assertEqual(_verdict(head, answer(MINUTE, PART, status=206), RFC9111), "method")
+        query = Request(b"QUERY", b"/thing", fields(asked))
+        self.assertEqual(_verdict(query, answer(MINUTE, PART, status=206), RFC9111), "partial")
 
 
 class DraftTests(SynchronousTestCase):
@@ -302,8 +412,9 @@ class DraftTests(SynchronousTestCase):
     def _draft(
         self, request: Request, response: Response, policy: Policy = RFC9111, took: float = 0.0
     ) -> StoredResponse:
-        conclusion = conclude(_arrival(request, response, took), None, policy)
+        conclusion = conclude(_arrival(request, response, took), MISS, policy)
         assert isinstance(conclusion, Store), conclusion
+        self.assertIsNone(conclusion.onto)
         return conclusion.draft
 
     def test_all_of_the_exchange(self) -> None:
@@ -316,13 +427,13 @@ class DraftTests(SynchronousTestCase):
                 selecting=((b"accept", b"a"),),
                 mapping="m",
                 method=b"GET",
-                uri=b"https://origin.example/thing",
+                uri=URI,
                 response=response,
                 body=b"",
                 request_time=NOW - 3,
                 response_time=NOW,
                 expires=NOW + 57,
-                remove_after=NOW + 57,
+                remove_after=NOW + 57 + KEEP_STALE,
             ),
         )
 
@@ -343,29 +454,99 @@ class DraftTests(SynchronousTestCase):
         """A response to POST is kept as one."""
         self.assertEqual(self._draft(post(b"a"), answer(), BUDDY).method, b"POST")
 
+    def test_fields_for_one_caller_or_one_time(self) -> None:
+        """Fields that `no-cache` or `private` lists are not stored; the rest is (3.1, 5.2.2.4 and 5.2.2.7)."""
+        plain = ["ETag: b", "A: 1", "B: 2", "C: 3"]
+        for case, value, expected in (
+            ("private", 'private="A"', ["ETag: b", "B: 2", "C: 3"]),
+            ("private, in any case", 'private="a, c"', ["ETag: b", "B: 2"]),
+            ("no-cache", 'no-cache="b"', ["ETag: b", "A: 1", "C: 3"]),
+            ("both", 'no-cache="b", private="A"', ["ETag: b", "C: 3"]),
+            ("twice", 'private="A", private="B"', ["ETag: b", "C: 3"]),
+            ("a token", "private=A", ["ETag: b", "B: 2", "C: 3"]),
+            ("a validator", 'private="etag"', ["A: 1", "B: 2", "C: 3"]),
+            ("an absent one", 'private="d"', plain),
+            ("in another directive", 'x="A"', plain),
+        ):
+            line = f"Cache-Control: max-age=60, {value}"
+            for policy in (RFC9111, BUDDY, OVERRIDING):
+                draft = self._draft(get(), answer(line, *plain), policy)
+                self.assertEqual(draft.headers, fields(line, *expected), case)
+        targeted, other = 'CDN-Cache-Control: max-age=60, private="A"', 'Cache-Control: private="B"'
+        self.assertEqual(
+            self._draft(get(), answer(targeted, other, *plain)).headers,
+            fields(targeted, other, "ETag: b", "B: 2", "C: 3"),
+        )
+
+    def test_no_cache_for_all_keeps_the_fields(self) -> None:
+        """Given for the whole response as well, all of it is stored, to be validated."""
+        response = answer('Cache-Control: no-cache, no-cache="A"', TAG, "A: 1")
+        self.assertEqual(self._draft(get(), response).headers, response.headers)
+
     def test_post_is_never_validated(self) -> None:
-        """What answers a POST is kept while it is fresh, and no longer: its validator is of no use."""
-        draft = self._draft(post(b"a"), answer(MINUTE, TAG), BUDDY)
-        self.assertEqual(draft.remove_after, draft.expires)
-        stale = conclude(_arrival(post(b"a"), answer("Cache-Control: no-cache", TAG)), None, BUDDY)
+        """The validator of what answers a POST is of no use: without freshness, nothing is stored."""
+        stale = _conclude(post(b"a"), answer("Cache-Control: no-cache", TAG), BUDDY)
         self.assertEqual(stale, Relay("stale"))
 
     def test_times(self) -> None:
-        """It expires when its lifetime is over, and is kept for a day more where it can be validated then."""
+        """It expires when its lifetime is over, and is kept for a day more, to be validated or to stand in."""
         self.assertEqual(KEEP_STALE, 86400)
-        for case, lines, took, expires, keep in (
-            ("a lifetime", [MINUTE], 0, 60, 0),
-            ("slow", [MINUTE], 5, 55, 0),
-            ("old", [MINUTE, "Age: 10"], 5, 45, 0),
-            ("made before", [MINUTE, f"Date: {at(-20)}"], 5, 40, 0),
-            ("an entity tag", [MINUTE, TAG], 0, 60, KEEP_STALE),
-            ("a date of modification", [MINUTE, MODIFIED], 0, 60, KEEP_STALE),
-            ("a heuristic", [MODIFIED], 0, 100, KEEP_STALE),
-            ("nothing but a validator", [TAG], 0, 0, KEEP_STALE),
-            ("stale already", ["Cache-Control: max-age=0", TAG, "Age: 10"], 0, -10, KEEP_STALE),
+        for case, lines, took, expires in (
+            ("a lifetime", [MINUTE], 0, 60),
+            ("slow", [MINUTE], 5, 55),
+            ("old", [MINUTE, "Age: 10"], 5, 45),
+            ("made before", [MINUTE, f"Date: {at(-20)}"], 5, 40),
+            ("an entity tag", [MINUTE, TAG], 0, 60),
+            ("a date of modification", [MINUTE, MODIFIED], 0, 60),
+            ("a heuristic", [MODIFIED], 0, 100),
+            ("nothing but a validator", [TAG], 0, 0),
+            ("stale already", ["Cache-Control: max-age=0", TAG, "Age: 10"], 0, -10),
+            ("a lifetime for this cache", ["CDN-Cache-Control: max-age=30", MINUTE], 0, 30),
         ):
             draft = self._draft(get(), answer(*lines), took=took)
-            self.assertEqual((draft.expires, draft.remove_after), (NOW + expires, NOW + expires + keep), case)
+            self.assertEqual((draft.expires, draft.remove_after), (NOW + expires, NOW + expires + KEEP_STALE), case)
+
+    def test_parts_that_go_together(self) -> None:
+        """A part goes onto the stored one where both have one strong validator, and is kept alone otherwise (3.4)."""
+        weak = 'ETag: W/"a"'
+        for case, held, brought, status, expected in (
+            ("one strong tag", TAG, TAG, 206, True),
+            ("another tag", TAG, 'ETag: "b"', 206, False),
+            ("weak tags", weak, weak, 206, False),
+            ("a weak one comes", TAG, weak, 206, False),
+            ("a weak one is there", weak, TAG, 206, False),
+            ("dates alone", MODIFIED, MODIFIED, 206, False),
+            ("the stored one is whole", TAG, TAG, 200, False),
+        ):
+            stored = kept(MINUTE, held, PART, status=status)
+            response = answer(MINUTE, brought, "Content-Range: bytes 5-9/20", status=206)
+            arrival = _arrival(get("Range: bytes=5-9"), response)
+            for question in (Forward("partial", stored), _validation(stored)):
+                conclusion = conclude(arrival, question, RFC9111)
+                assert isinstance(conclusion, Store), case
+                self.assertEqual(conclusion.onto, stored if expected else None, case)
+                self.assertTrue(conclusion.draft.partial, case)
+            alone = conclude(arrival, MISS, RFC9111)
+            assert isinstance(alone, Store), case
+            self.assertIsNone(alone.onto, case)
+
+    def test_a_part_that_lacks_fields(self) -> None:
+        """The answer to If-Range may lack what the caller has: it goes onto what we have, or is not kept (15.3.7)."""
+        asked = get("Range: bytes=5-9", 'If-Range: "a"')
+        response = answer(MINUTE, TAG, "Content-Range: bytes 5-9/20", status=206)
+        held = kept(MINUTE, TAG, PART, status=206)
+        conclusion = conclude(_arrival(asked, response), Forward("partial", held), RFC9111)
+        assert isinstance(conclusion, Store), conclusion
+        self.assertEqual(conclusion.onto, held)
+        other = kept(MINUTE, 'ETag: "b"', PART, status=206)
+        self.assertEqual(conclude(_arrival(asked, response), Forward("partial", other), RFC9111), Relay("partial"))
+
+    def test_a_whole_takes_the_place_of_a_part(self) -> None:
+        """What comes whole is stored on its own, whatever part there was."""
+        held = kept(MINUTE, TAG, PART, status=206)
+        conclusion = conclude(_arrival(get(), answer(MINUTE, TAG)), Forward("partial", held), RFC9111)
+        assert isinstance(conclusion, Store), conclusion
+        self.assertIsNone(conclusion.onto)
 
 
 class ValidationTests(SynchronousTestCase):
@@ -374,7 +555,7 @@ class ValidationTests(SynchronousTestCase):
     def _conclude(
         self, stored: StoredResponse, *lines: str, request: Request | None = None, policy: Policy = RFC9111
     ) -> Conclusion:
-        return conclude(_arrival(request or get(), answer(*lines, status=304), took=2), stored, policy)
+        return conclude(_arrival(request or get(), answer(*lines, status=304), took=2), _validation(stored), policy)
 
     def test_304_freshens(self) -> None:
         """A 304 brings the stored response's fields up to date and starts its time anew; its content stays."""
@@ -455,6 +636,12 @@ class ValidationTests(SynchronousTestCase):
             ("another, weak", ['ETag: W/"a"'], ['ETag: W/"b"'], False),
             ("another case", ['ETag: "a"'], ['ETag: "A"'], False),
             ("one named, none held", [MODIFIED], ['ETag: "a"'], False),
+            ("none named, none given but a date", [MODIFIED], [], True),
+            ("another date", [MODIFIED], [f"Last-Modified: {at(-999)}"], False),
+            ("another date, beside a tag held", ['ETag: "a"', MODIFIED], [f"Last-Modified: {at(-999)}"], False),
+            ("another date, and the tag", ['ETag: "a"', MODIFIED], ['ETag: "a"', f"Last-Modified: {at(-999)}"], True),
+            ("the date, and another tag", ['ETag: "a"', MODIFIED], ['ETag: "b"', MODIFIED], False),
+            ("a date, none held", ['ETag: "a"'], [MODIFIED], False),
         ):
             conclusion = self._conclude(kept(MINUTE, *held, age=500), *named)
             self.assertEqual(isinstance(conclusion, Freshen), confirmed, case)
@@ -465,14 +652,80 @@ class ValidationTests(SynchronousTestCase):
         for line in (
             "Cache-Control: no-store",
             "Cache-Control: private, max-age=60",
+            "CDN-Cache-Control: no-store",
+            'Cache-Control: private=""',
             "Vary: *",
             "Cache-Control: no-store; x",
+            "Cache-Control: no-store, must-understand; x",
         ):
             for policy in (RFC9111, BUDDY):
                 self.assertEqual(self._conclude(kept(TAG, MINUTE, age=500), line, policy=policy), Refetch(), line)
         self.assertIsInstance(self._conclude(kept(TAG), "Cache-Control: no-store", policy=OVERRIDING), Freshen)
         self.assertEqual(self._conclude(kept(TAG), "Vary: *", policy=OVERRIDING), Refetch())
-        self.assertIsInstance(self._conclude(kept(TAG), "Cache-Control: no-cache"), Freshen)
+        for line in (
+            "Cache-Control: no-cache",
+            "Cache-Control: no-store, must-understand",
+            'Cache-Control: private="a"',
+            "Other-Cache-Control: no-store",
+        ):
+            self.assertIsInstance(self._conclude(kept(TAG), line), Freshen, line)
+
+    def test_304_that_takes_back_the_leave_to_share(self) -> None:
+        """Where the leave to share is gone, a shared cache asks again: the response may have rested on it (3.5)."""
+        for case, held, brought, expected in (
+            ("taken back", "public, max-age=60", "max-age=60", False),
+            ("taken back, by a fault", "public, max-age=60", "public; x", False),
+            ("another leave", "public, max-age=60", "s-maxage=60", True),
+            ("not mentioned", "public, max-age=60", "", True),
+            ("never given", "max-age=60", "max-age=30", True),
+        ):
+            lines = [f"Cache-Control: {brought}"] if brought else []
+            stored = kept(f"Cache-Control: {held}", TAG)
+            self.assertEqual(isinstance(self._conclude(stored, *lines), Freshen), expected, case)
+            self.assertIsInstance(self._conclude(stored, *lines, policy=BUDDY), Freshen, case)
+
+    def test_304_with_fields_for_one_caller_or_one_time(self) -> None:
+        """Fields that are not to be stored are not updated either, and go where they are such from now on (3.2)."""
+        held = kept('Cache-Control: max-age=60, no-cache="A"', TAG, "B: 1")
+        conclusion = self._conclude(held, "A: 2", "B: 3")
+        assert isinstance(conclusion, Freshen)
+        self.assertEqual(conclusion.stored.headers, fields('Cache-Control: max-age=60, no-cache="A"', TAG, "B: 3"))
+        conclusion = self._conclude(held, 'Cache-Control: max-age=60, private="B"', "B: 3")
+        assert isinstance(conclusion, Freshen)
+        self.assertEqual(conclusion.stored.headers, fields(TAG, 'Cache-Control: max-age=60, private="B"'))
+
+    def test_304_for_a_part(self) -> None:
+        """A part that is confirmed stays the part it is."""
+        held = kept(MINUTE, TAG, PART, "Content-Length: 5", status=206)
+        conclusion = self._conclude(held, TAG, "Content-Range: bytes 0-1/2", request=get("Range: bytes=0-4"))
+        assert isinstance(conclusion, Freshen)
+        self.assertEqual(conclusion.stored.headers, fields(MINUTE, PART, "Content-Length: 5", TAG))
+        self.assertTrue(conclusion.stored.partial)
+
+    def test_304_to_a_question_about_several(self) -> None:
+        """The variant whose tag a 304 names is what this request selects from then on; without a tag, none is known."""
+        german = evolve(kept(MINUTE, TAG, selecting=GERMAN), body=b"hallo")
+        english = kept(MINUTE, 'ETag: "b"', selecting=ENGLISH)
+        asked = get("Accept-Language: fr")
+        cases: tuple[tuple[str, tuple[StoredResponse, ...], list[str], StoredResponse | None], ...] = (
+            ("the first", (german, english), [TAG], german),
+            ("the second", (german, english), ['ETag: "b"'], english),
+            ("weakly", (german, english), ['ETag: W/"b"'], english),
+            ("neither", (german, english), ['ETag: "c"'], None),
+            ("none named of several", (german, english), [], None),
+            ("none named of one", (german,), [], german),
+            ("one tag for both: the last stored", (german, evolve(english, response=german.response)), [TAG], german),
+        )
+        for case, nominated, lines, expected in cases:
+            arrival = _arrival(asked, answer(*lines, "Vary: Accept-Language", status=304))
+            conclusion = conclude(arrival, Distinguish(nominated), RFC9111)
+            if expected is None:
+                self.assertEqual(conclusion, Refetch(), case)
+            else:
+                assert isinstance(conclusion, Freshen), case
+                stored = conclusion.stored
+                self.assertEqual((stored.body, stored.selecting), (expected.body, ((b"accept-language", b"fr"),)), case)
+                self.assertEqual(choose(asked, [stored], RFC9111, NOW), Reuse(stored, 0, 60), case)
 
     def test_304_that_varies_otherwise(self) -> None:
         """Where a 304 says that the response varies by other fields, it is selected by these from then on (4.1)."""
@@ -500,12 +753,34 @@ class ValidationTests(SynchronousTestCase):
         stored = kept(TAG, MINUTE, age=500)
         for case, response, policy in (
             ("another content", answer(MINUTE, 'ETag: "b"'), RFC9111),
-            ("not to be stored", answer("Cache-Control: no-store"), RFC9111),
+            ("the same content", answer(MINUTE, TAG), RFC9111),
             ("an error", answer(status=503), BUDDY),
             ("gone", answer(MODIFIED, status=410), RFC9111),
         ):
             arrival = _arrival(get(), response)
-            self.assertEqual(conclude(arrival, stored, policy), conclude(arrival, None, policy), case)
+            self.assertEqual(conclude(arrival, _validation(stored), policy), conclude(arrival, MISS, policy), case)
+
+    def test_what_an_answer_that_is_not_kept_shows(self) -> None:
+        """A newer answer that may not be stored shows the stored one to be out of date; one about the request not."""
+        stored = kept(TAG, MINUTE)
+        marked = stored.marked_outdated()
+        cases: tuple[tuple[str, Question, Response, Conclusion], ...] = (
+            ("no-store", _validation(stored), answer("Cache-Control: no-store"), Relay("no-store", marked)),
+            ("asked for", _validation(stored, "request"), answer("Vary: *", MINUTE), Relay("vary-star", marked)),
+            ("not validated", Forward("stale", stored), answer(), Relay("no-freshness", marked)),
+            ("moved", _validation(stored), answer(status=302), Relay("no-freshness", marked)),
+            ("not found", _validation(stored), answer(status=404), Relay("no-freshness", marked)),
+            ("gone", _validation(stored), answer(status=410), Relay("no-freshness", marked)),
+            ("forbidden, to this caller", _validation(stored), answer(status=403), Relay("no-freshness")),
+            ("a failure", _validation(stored), answer(status=500), Relay("no-freshness")),
+            ("a condition that failed", _validation(stored), answer(status=412), Relay("status")),
+            ("the caller's copy holds", Forward("request", stored), answer(TAG, status=304), Relay("status")),
+            ("more than a part", Forward("partial", stored), answer("Cache-Control: no-store"), Relay("no-store")),
+            ("of other variants", Distinguish((stored,)), answer("Cache-Control: no-store"), Relay("no-store")),
+        )
+        for case, question, response, expected in cases:
+            conclusion = conclude(_arrival(get(), response), question, RFC9111)
+            self.assertEqual(conclusion, expected, case)
 
     def test_304_to_the_callers_own_conditions(self) -> None:
         """A 304 that nobody here asked for is the caller's, and relayed."""
@@ -514,9 +789,133 @@ class ValidationTests(SynchronousTestCase):
                 _conclude(get('If-None-Match: "a"'), answer(TAG, MINUTE, status=304), policy), Relay("status")
             )
 
+    def test_a_weak_tag_is_not_made_strong(self) -> None:
+        """A 304 with the strong form of a weak tag confirms; the content goes on with the weak one (9110, 8.8.1)."""
+        for held, brought, expected in (('W/"a"', '"a"', b'W/"a"'), ('"a"', 'W/"a"', b'W/"a"'), ('"a"', '"a"', b'"a"')):
+            conclusion = self._conclude(kept(f"ETag: {held}", MINUTE, age=500), f"ETag: {brought}")
+            assert isinstance(conclusion, Freshen), held
+            self.assertEqual(conclusion.stored.headers.get(b"etag"), expected, held)
+
+
+class HeadTests(SynchronousTestCase):
+    """What the response to a HEAD tells of the stored response to GET (4.3.5)."""
+
+    def _conclude(self, stored: StoredResponse, *lines: str, status: int = 200, policy: Policy = RFC9111) -> Conclusion:
+        arrival = _arrival(Request(b"HEAD", b"/thing"), answer(*lines, status=status), took=2)
+        return conclude(arrival, Forward("request", stored), policy)
+
+    def test_freshens(self) -> None:
+        """Where validators and length are the same, the stored fields are brought up to date; the content stays."""
+        stored = kept(TAG, MINUTE, "A: 1", "Content-Length: 5", age=500)
+        self.assertEqual(
+            self._conclude(stored, TAG, "Cache-Control: max-age=30", "Content-Length: 5"),
+            Freshen(
+                evolve(
+                    stored,
+                    response=answer("A: 1", "Content-Length: 5", TAG, "Cache-Control: max-age=30"),
+                    request_time=NOW - 2,
+                    response_time=NOW,
+                    expires=NOW + 28,
+                    remove_after=NOW + 28 + KEEP_STALE,
+                )
+            ),
+        )
+
+    def test_compares(self) -> None:
+        """Every validator that comes must be the stored one's, and so must the length; else it is out of date."""
+        for case, held, brought, same in (
+            ("no validators", [], [], True),
+            ("one tag", [TAG], [TAG], True),
+            ("no tag comes", [TAG], [], True),
+            ("another tag", [TAG], ['ETag: "b"'], False),
+            ("the tag, weak", [TAG], ['ETag: W/"a"'], False),
+            ("a tag where there was none", [], [TAG], False),
+            ("one date", [MODIFIED], [MODIFIED], True),
+            ("another date", [MODIFIED], [f"Last-Modified: {at(-999)}"], False),
+            ("one tag, another date", [TAG, MODIFIED], [TAG, f"Last-Modified: {at(-999)}"], False),
+            ("one date, another tag", [TAG, MODIFIED], ['ETag: "b"', MODIFIED], False),
+            ("one length", [TAG], [TAG, "Content-Length: 5"], True),
+            ("another length", [TAG], [TAG, "Content-Length: 6"], False),
+            ("a length that is none", [TAG], [TAG, "Content-Length: x"], False),
+        ):
+            stored = kept(MINUTE, *held, age=500)
+            conclusion = self._conclude(stored, *brought)
+            self.assertEqual(isinstance(conclusion, Freshen), same, case)
+            self.assertEqual(conclusion == Relay("method", stored.marked_outdated()), not same, case)
+
+    def test_what_cannot_be_compared(self) -> None:
+        """A part holds as long as its validators do; what was no 200, or may not be kept any more, is out of date."""
+        part = kept(MINUTE, TAG, PART, status=206)
+        self.assertEqual(self._conclude(part, TAG), Relay("method"))
+        for stored, lines in (
+            (part, ['ETag: "b"']),
+            (part, [TAG, "Content-Length: 5"]),
+            (kept(MINUTE, TAG, status=404), [TAG]),
+            (kept(MINUTE, TAG), [TAG, "Cache-Control: no-store"]),
+            (kept(MINUTE, TAG), [TAG, "Vary: *"]),
+        ):
+            self.assertEqual(self._conclude(stored, *lines), Relay("method", stored.marked_outdated()), lines)
+
+    def test_other_statuses(self) -> None:
+        """Only a 200 tells of a content that may be the stored one; no response to HEAD is stored itself."""
+        stored = kept(MINUTE, TAG)
+        for status, marked in ((204, True), (404, True), (410, True), (304, False), (403, False), (503, False)):
+            expected = Relay("method", stored.marked_outdated() if marked else None)
+            self.assertEqual(self._conclude(stored, TAG, MINUTE, status=status), expected, status)
+        self.assertEqual(conclude(_arrival(Request(b"HEAD", b"/"), answer(MINUTE)), MISS, RFC9111), Relay("method"))
+
+
+class FailureTests(SynchronousTestCase):
+    """What serves where the origin answers by an error (RFC 5861, 4; RFC 9111, 4.3.3)."""
+
+    def test_stale_if_error(self) -> None:
+        """Within the grace, a stale response serves in the error's place; without, the error is handed on."""
+        granted = kept("Cache-Control: max-age=60, stale-if-error=30", TAG, age=80)
+        bare = kept(MINUTE, TAG, age=80)
+        served: Conclusion = Stale(granted, 80, -20)
+        error: Conclusion = Relay("no-freshness")
+        cases: tuple[tuple[str, Request, Question, int, Conclusion], ...] = (
+            ("validated", get(), _validation(granted), 503, served),
+            ("not to be validated", get(), Forward("stale", granted), 500, served),
+            ("a bad gateway", get(), _validation(granted), 502, served),
+            ("a gateway timed out", get(), _validation(granted), 504, served),
+            ("HEAD", Request(b"HEAD", b"/thing"), _validation(granted), 503, served),
+            ("another status", get(), _validation(granted), 501, error),
+            ("another status of the server's", get(), _validation(granted), 505, error),
+            ("an error of the caller's", get(), _validation(granted), 429, error),
+            ("not granted", get(), _validation(bare), 503, error),
+            ("by the caller", get("Cache-Control: stale-if-error=30"), _validation(bare), 503, Stale(bare, 80, -20)),
+            ("the caller wants it fresh", get("Cache-Control: no-cache"), _validation(granted), 503, error),
+            ("asked about at the caller's wish", get(), _validation(granted, "request"), 503, error),
+            ("nothing stored", get(), MISS, 503, error),
+            ("other variants", get(), Distinguish((granted,)), 503, error),
+            ("a part", get(), Forward("partial", granted), 503, error),
+        )
+        for case, request, question, status, expected in cases:
+            arrival = _arrival(request, answer(status=status))
+            self.assertEqual(conclude(arrival, question, RFC9111), expected, case)
+
+    def test_the_operators_grace(self) -> None:
+        """The operator may grant it for all, but not what the origin forbids."""
+        policy = evolve(BUDDY, stale_if_error=30.0)
+        for line, served in (("max-age=60", True), ("max-age=60, must-revalidate", False)):
+            stored = kept(f"Cache-Control: {line}", age=80)
+            conclusion = conclude(_arrival(get(), answer(status=503)), Forward("stale", stored), policy)
+            self.assertEqual(conclusion, Stale(stored, 80, -20) if served else Relay("error"), line)
+
+    def test_errors_that_may_be_stored(self) -> None:
+        """An error with a lifetime of its own does not take the place of what may serve still."""
+        stored = kept("Cache-Control: max-age=60, stale-if-error=30", TAG, age=80)
+        arrival = _arrival(get(), answer(MINUTE, status=503))
+        self.assertEqual(conclude(arrival, _validation(stored), RFC9111), Stale(stored, 80, -20))
+        self.assertIsInstance(conclude(arrival, _validation(kept(MINUTE, TAG, age=80)), RFC9111), Store)
+
 
 class InvalidationTests(SynchronousTestCase):
     """What makes stored responses void (4.4)."""
+
+    def _invalidated(self, method: bytes, response: Response, policy: Policy = RFC9111) -> tuple[bytes, ...]:
+        return invalidated(_arrival(Request(method, b"/thing"), response), policy)
 
     def test_unsafe_methods(self) -> None:
         """Unsafe methods, and those nobody knows, invalidate; safe ones do not."""
@@ -537,7 +936,7 @@ class InvalidationTests(SynchronousTestCase):
             (b"SEARCH", False),
             (b"QUERY", False),
         ):
-            self.assertEqual(invalidates(Request(method, b"/thing"), answer(), RFC9111), expected, method)
+            self.assertEqual(self._invalidated(method, answer()), (URI,) if expected else (), method)
 
     def test_errors_change_nothing(self) -> None:
         """Only an answer that is no error, 2xx or 3xx, shows that something may have changed."""
@@ -552,12 +951,138 @@ class InvalidationTests(SynchronousTestCase):
             (404, False),
             (500, False),
         ):
-            self.assertEqual(invalidates(Request(b"PUT", b"/thing"), answer(status=status), RFC9111), expected, status)
+            self.assertEqual(self._invalidated(b"PUT", answer(status=status)), (URI,) if expected else (), status)
 
     def test_what_is_cached_is_a_question(self) -> None:
         """Where the answers to POST are stored, it changes nothing."""
-        self.assertFalse(invalidates(post(b"a"), answer(), BUDDY))
-        self.assertTrue(invalidates(Request(b"PUT", b"/"), answer(), BUDDY))
+        self.assertEqual(self._invalidated(b"POST", answer("Location: /other"), BUDDY), ())
+        self.assertEqual(self._invalidated(b"PUT", answer(), BUDDY), (URI,))
+
+    def test_uris_beside_the_target(self) -> None:
+        """Location and Content-Location name more of the same origin; what they name of another's is its own affair."""
+        root = b"https://origin.example"
+        cases: tuple[tuple[str, list[str], list[bytes]], ...] = (
+            ("absolute", ["Location: https://origin.example/other"], [root + b"/other"]),
+            ("a path", ["Content-Location: /other?a=b"], [root + b"/other?a=b"]),
+            ("a relative path", ["Location: other/../more"], [root + b"/more"]),
+            ("a query", ["Location: ?a=b"], [URI + b"?a=b"]),
+            ("without the scheme", ["Location: //origin.example/other"], [root + b"/other"]),
+            ("a fragment", ["Location: /other#part"], [root + b"/other"]),
+            ("both fields", ["Location: /a", "Content-Location: /b"], [root + b"/a", root + b"/b"]),
+            ("several lines", ["Location: /a", "location: /b"], [root + b"/a", root + b"/b"]),
+            ("twice the same", ["Location: /a", "Content-Location: /a"], [root + b"/a"]),
+            ("the target itself", ["Content-Location: /thing", "Location: #part"], []),
+            ("another host", ["Location: https://other.example/thing"], []),
+            ("another host, without the scheme", ["Location: //other.example/thing"], []),
+            ("a host below", ["Location: https://a.origin.example/thing"], []),
+            ("another scheme", ["Location: http://origin.example/other"], []),
+            ("another port", ["Location: https://origin.example:8443/other"], []),
+            ("as a user", ["Location: https://a@origin.example/other"], []),
+            ("another kind of URI", ["Location: mailto:a@origin.example"], []),
+            ("no URI", ["Location: https://[origin.example/other"], []),
+            ("no ASCII", ["Location: /\xe4"], []),
+            ("another field", ["Link: </other>"], []),
+        )
+        for case, lines, expected in cases:
+            self.assertEqual(self._invalidated(b"POST", answer(*lines, status=201)), (URI, *expected), case)
+            self.assertEqual(self._invalidated(b"GET", answer(*lines)), (), case)
+            self.assertEqual(self._invalidated(b"POST", answer(*lines, status=400)), (), case)
+
+    @properties
+    @given(st.binary(max_size=40) | st.text("htps:/@[]#?.%\\originexample", max_size=30).map(str.encode))
+    def test_never_another_origins(self, reference: bytes) -> None:
+        """Whatever is named, it is no failure, and nothing of another origin is invalidated."""
+        response = evolve(answer(), headers=Headers(((b"Location", reference), (b"Content-Location", reference))))
+        target, *others = self._invalidated(b"PUT", response)
+        self.assertEqual(target, URI)
+        for uri in others:
+            self.assertEqual(uri.lower()[:22], b"https://origin.example")
+            self.assertIn(uri[22:23], (b"", b"/", b"?"))
+            self.assertNotIn(b"#", uri)
+
+    def test_groups(self) -> None:
+        """A response to an unsafe request names groups that are void; one to a safe request cannot (RFC 9875, 3)."""
+        many = [f"a group of thirty-two letters {n:02}" for n in range(40)]
+        for case, lines, expected in (
+            ("one", ['Cache-Group-Invalidation: "a"'], [b"a"]),
+            ("several", ['Cache-Group-Invalidation: "b", "a b"'], [b"b", b"a b"]),
+            ("on several lines", ['Cache-Group-Invalidation: "a"', 'cache-group-invalidation: "B"'], [b"a", b"B"]),
+            ("parameters", ['Cache-Group-Invalidation: "a";x=1, "b";y'], [b"a", b"b"]),
+            ("many long ones", ["Cache-Group-Invalidation: " + ", ".join(f'"{name}"' for name in many)], many),
+            ("a token", ["Cache-Group-Invalidation: a"], []),
+            ("a token among strings", ['Cache-Group-Invalidation: "a", b'], []),
+            ("a list within", ['Cache-Group-Invalidation: ("a" "b")'], []),
+            ("no list", ['Cache-Group-Invalidation: "a'], []),
+            ("empty", ["Cache-Group-Invalidation:"], []),
+            ("the other field", ['Cache-Groups: "a"'], []),
+        ):
+            names = tuple(name if isinstance(name, bytes) else name.encode() for name in expected)
+            for method, status, policy, void in (
+                (b"POST", 200, RFC9111, True),
+                (b"DELETE", 204, BUDDY, True),
+                (b"GET", 200, RFC9111, False),
+                (b"QUERY", 200, RFC9111, False),
+                (b"POST", 200, BUDDY, False),
+                (b"POST", 500, RFC9111, False),
+            ):
+                arrival = _arrival(Request(method, b"/thing"), answer(*lines, status=status))
+                self.assertEqual(invalidated_groups(arrival, policy), names if void else (), (case, method, status))
+
+
+class PostTests(SynchronousTestCase):
+    """A response to POST that answers GET as well (RFC 9110, 9.3.3)."""
+
+    def test_what_it_answers(self) -> None:
+        """It is the GET of the same target by the same caller, without what was posted."""
+        asked = post(b"a", "Accept: b", "Content-Type: c", "Content-Length: 1", "Content-Encoding: d", "Cookie: e")
+        arrival = _arrival(asked, answer(MINUTE, "Content-Location: /thing"))
+        self.assertEqual(as_get(arrival, RFC9111), get("Accept: b", "Cookie: e"))
+
+    def test_conditions(self) -> None:
+        """It must be a 200, say how long it holds, and name the target as what its content is."""
+        location = "Content-Location: https://origin.example/thing"
+        for case, method, status, lines, expected in (
+            ("all of them", b"POST", 200, [MINUTE, location], True),
+            ("a relative URI", b"POST", 200, [MINUTE, "Content-Location: thing"], True),
+            ("by an expiration", b"POST", 200, [f"Expires: {at(60)}", location], True),
+            ("for this cache", b"POST", 200, ["CDN-Cache-Control: max-age=60", location], True),
+            ("for no time", b"POST", 200, ["Cache-Control: max-age=0", location], True),
+            ("no word of how long", b"POST", 200, [location], False),
+            ("a heuristic alone", b"POST", 200, [MODIFIED, location], False),
+            ("public alone", b"POST", 200, ["Cache-Control: public", location], False),
+            ("not for this cache", b"POST", 200, ["CDN-Cache-Control: public", MINUTE, location], False),
+            ("no Content-Location", b"POST", 200, [MINUTE], False),
+            ("Location", b"POST", 200, [MINUTE, "Location: /thing"], False),
+            ("another URI", b"POST", 200, [MINUTE, "Content-Location: /other"], False),
+            ("another query", b"POST", 200, [MINUTE, "Content-Location: /thing?a"], False),
+            ("another origin", b"POST", 200, [MINUTE, "Content-Location: https://other.example/thing"], False),
+            ("no URI", b"POST", 200, [MINUTE, "Content-Location: https://["], False),
+            ("another status", b"POST", 201, [MINUTE, location], False),
+            ("an error", b"POST", 404, [MINUTE, location], False),
+            ("another method", b"PUT", 200, [MINUTE, location], False),
+            ("an unknown method", b"post", 200, [MINUTE, location], False),
+            ("GET", b"GET", 200, [MINUTE, location], False),
+        ):
+            arrival = _arrival(Request(method, b"/thing"), answer(*lines, status=status))
+            self.assertEqual(as_get(arrival, RFC9111) is not None, expected, case)
+
+    def test_stored_as_such(self) -> None:
+        """It is judged and stored like any response to GET."""
+        for line, reason in ((MINUTE, None), ("Cache-Control: max-age=60, no-store", "no-store")):
+            arrival = _arrival(post(b"a"), answer(line, "Content-Location: /thing"))
+            asked = as_get(arrival, RFC9111)
+            assert asked is not None
+            conclusion = conclude(evolve(arrival, request=asked), Forward("method"), RFC9111)
+            if reason is None:
+                assert isinstance(conclusion, Store), conclusion
+                self.assertEqual(choose(get(), [conclusion.draft], RFC9111, NOW), Reuse(conclusion.draft, 0, 60))
+            else:
+                self.assertEqual(conclusion, Relay(reason))
+
+    def test_where_post_is_a_question(self) -> None:
+        """Where the responses to POST are stored for POST, they stay apart."""
+        arrival = _arrival(post(b"a"), answer(MINUTE, "Content-Location: /thing"))
+        self.assertIsNone(as_get(arrival, BUDDY))
 
 
 _GOOD = (
@@ -568,8 +1093,12 @@ _GOOD = (
     "no-cache",
     "private",
     'private="a, b"',
+    'no-cache="a"',
     "public",
     "must-revalidate",
+    "proxy-revalidate",
+    "must-understand",
+    "stale-while-revalidate=60",
     "x",
     'x="a, b"',
 )
@@ -592,7 +1121,7 @@ _FAULTS_OF_ARGUMENTS = (" =", "= ", "==", "=-", "=+", '="', "=0x", "=.", "='")
 def _faulty(directive: str) -> st.SearchStrategy[str]:
     """Return `directive`, or `directive` misspelt in a way that still shows what was meant."""
     spelled = [fault.format(directive) for fault in _FAULTS]
-    if "age=" in directive:
+    if "=6" in directive or "=0" in directive or "=1" in directive:
         spelled += [directive.replace("=", fault) for fault in _FAULTS_OF_ARGUMENTS] + [directive + "s"]
     return st.sampled_from(spelled)
 
@@ -657,11 +1186,26 @@ class MalformedFieldsTests(SynchronousTestCase):
     def test_every_response_has_a_conclusion(self, headers: Headers, status: int) -> None:
         """Whatever arrives, it is stored, relayed, a confirmation or a reason to ask again; nothing fails."""
         response = Response(status, headers)
+        held = kept(TAG, "Cache-Control: max-age=0, stale-if-error=60")
         for policy in (RFC9111, BUDDY, OVERRIDING):
-            for validated in (None, kept(TAG, MINUTE)):
-                conclusion = conclude(_arrival(get(), response), validated, policy)
-                if isinstance(conclusion, Store):
-                    self.assertEqual(conclusion.draft.selecting, selecting_fields(get(), response, policy))
-                    self.assertLessEqual(conclusion.draft.expires, conclusion.draft.remove_after)
-                elif isinstance(conclusion, Freshen | Refetch):
-                    self.assertEqual((status, validated is None), (304, False))
+            for question in (MISS, Forward("request", held), _validation(held), Distinguish((held,))):
+                for request in (get(), get("Range: bytes=0-4"), Request(b"HEAD", b"/thing"), post(b"a")):
+                    self._check(request, response, question, policy)
+
+    def _check(self, request: Request, response: Response, question: Question, policy: Policy) -> None:
+        conclusion = conclude(_arrival(request, response), question, policy)
+        match conclusion:
+            case Store(draft):
+                self.assertEqual(draft.selecting, selecting_fields(request, response, policy))
+                self.assertLessEqual(draft.expires, draft.remove_after)
+                self.assertEqual(draft.partial, response.status == 206)
+                self.assertTrue(policy.override_origin or b"no-store" not in response.headers.members(b"cache-control"))
+            case Freshen(stored):
+                self.assertEqual((stored.body, stored.outdated), (b"hello", False))
+                self.assertTrue(response.status == 304 or request.method == b"HEAD")
+            case Refetch():
+                self.assertEqual((response.status, question == MISS), (304, False))
+            case Relay(_, outdated):
+                self.assertTrue(outdated is None or outdated.outdated)
+            case Stale():
+                self.assertIn(response.status, (500, 504))

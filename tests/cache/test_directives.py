@@ -392,6 +392,23 @@ class SecondsTests(SynchronousTestCase):
         ):
             self.assertEqual(_read(value).tolerance(b"max-stale"), expected, case)
 
+    def test_of_a_demand(self) -> None:
+        """What asks for more, the larger it is, counts as the largest of several, and as the most if no number."""
+        for case, value, expected in (
+            ("one", b"min-fresh=10", 10),
+            ("quoted", b'min-fresh="10"', 10),
+            ("nothing", b"min-fresh=0", 0),
+            ("the larger, behind", b"min-fresh=10, min-fresh=20", 20),
+            ("the larger, before", b"min-fresh=20, min-fresh=10", 20),
+            ("no value", b"min-fresh", LONGEST),
+            ("an empty value", b"min-fresh=", LONGEST),
+            ("no number", b"min-fresh=x", LONGEST),
+            ("one of them no number", b"min-fresh=10, min-fresh=x", LONGEST),
+            ("faulty", b"min-fresh; x", LONGEST),
+            ("absent", b"no-store", None),
+        ):
+            self.assertEqual(_read(value).demand(b"min-fresh"), expected, case)
+
 
 class RequestTests(SynchronousTestCase):
     """What a request asks for."""

@@ -98,10 +98,11 @@ class StandingTests(SynchronousTestCase):
             self.assertTrue(standing(kept(f"Cache-Control: {directive}"), RFC9111, NOW).reusable_stale, directive)
 
     def test_for_shared_caches(self) -> None:
-        """Nothing follows from s-maxage for a cache that is nobody else's (5.2.2.10)."""
-        stored = kept("Cache-Control: s-maxage=60")
-        self.assertTrue(standing(stored, BUDDY, NOW).reusable_stale)
-        self.assertFalse(standing(stored, RFC9111, NOW).reusable_stale)
+        """Nothing follows from what is for shared caches to one that is nobody else's (5.2.2.8, 5.2.2.10)."""
+        for directive in ("s-maxage=60", "proxy-revalidate"):
+            stored = kept(f"Cache-Control: {directive}")
+            self.assertTrue(standing(stored, BUDDY, NOW).reusable_stale, directive)
+            self.assertFalse(standing(stored, RFC9111, NOW).reusable_stale, directive)
 
     def test_targeted(self) -> None:
         """What a targeted field says for this cache is all that counts (RFC 9213, 2.2)."""

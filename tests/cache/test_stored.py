@@ -54,6 +54,11 @@ class StoredResponseTests(SynchronousTestCase):
         """The header fields are those of the response."""
         self.assertEqual(kept("ETag: a").headers, fields("ETag: a"))
 
+    def test_partial(self) -> None:
+        """What came as a 206 is a part, and nothing else is, whatever its fields say (RFC 9111, 3.3)."""
+        self.assertTrue(kept("Content-Range: bytes 0-4/20", status=206).partial)
+        self.assertFalse(kept("Content-Range: bytes 0-4/20").partial)
+
     def test_marked_outdated(self) -> None:
         """The mark is all that changes, and making it twice changes nothing more."""
         stored = kept("ETag: a")

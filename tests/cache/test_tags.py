@@ -23,6 +23,7 @@ class TagsTests(SynchronousTestCase):
             ("each once", ["Cache-Tag: a, b, a", "Surrogate-Key: b a", 'Cache-Groups: "a"'], (b"a", b"b")),
             ("several lines", ["Cache-Tag: a", "Cache-Tag: b", 'Cache-Groups: "c"', 'Cache-Groups: "d"'], (*b"abcd",)),
             ("empty", ["Cache-Tag:", "Surrogate-Key:", "Cache-Groups:"], ()),
+            ("faults on one line of two", ['Cache-Groups: "c"', "Cache-Groups: d", "Cache-Tag: a"], (b"a",)),
             ("controls and what is not ASCII", ["Cache-Tag: a\x01, ü, b", "Surrogate-Key: ü c"], (b"b", b"c")),
         )
         for case, lines, expected in cases:
@@ -47,6 +48,12 @@ class TagsTests(SynchronousTestCase):
             ('"a";x=1.', []),
             ('"a";x=1.2345', []),
             ('"a";x=1234567890123456', []),
+            ('"a";x=?2', []),
+            ('"a";x=@1.5', []),
+            ('"a";x=:Y:Q', []),
+            ('"a";x=%"%C3%BC"', []),
+            ('"a";x="\x7f"', []),
+            ('"a";x;x=1;y', [b"a"]),
             (r'"a\b"', []),
             ('"ü"', []),
             ("a", []),

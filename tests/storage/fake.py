@@ -1,10 +1,13 @@
 """The simplest store that keeps every promise: what the others are measured against, and what other tests use."""
 
+from collections.abc import Collection
+
 from attrs import define, field
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.purging import Above
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import VARIANTS
+from buddyproxy.storage.shelf import VARIANTS, Identity, identities
 from buddyproxy.storage.stats import StorageStats
 
 
@@ -38,24 +41,23 @@ class FakeStorage:
         gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
         self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
 
-    async def purge(self, selection: Selection, *, soft: bool = False) -> int:
+    async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
         self.purges += 1
         purge = Purge(selection, soft)
-        count = sum(map(purge.affects, self.kept))
+        changed = identities(stored for stored in self.kept if purge.affects(stored))
         self.kept = list(purge.over(tuple(self.kept)))
-        return count
+        return len({*changed, *(await above if above is not None else ())})
 
     async def remove_expired(self, now: float) -> int:
-        return self._keep([stored for stored in self.kept if stored.remove_after > now])
+        count = len(self.kept)
+        self.kept = [stored for stored in self.kept if stored.remove_after > now]
+        return count - len(self.kept)
 
-    async def clear(self) -> int:
+    async def clear(self, *, above: Collection[Identity] = ()) -> int:
         self.purges += 1
-        return self._keep([])
-
-    def _keep(self, kept: list[StoredResponse]) -> int:
-        count = len(self.kept) - len(kept)
-        self.kept = kept
-        return count
+        cleared = identities(self.kept)
+        self.kept = []
+        return len({*cleared, *above})
 
     async def close(self) -> None:
         self.closed = True

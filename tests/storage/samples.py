@@ -4,6 +4,7 @@ from hashlib import sha256
 
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.message import Headers, Response
+from buddyproxy.storage.changes import Changes, Part
 
 NOW = 1_800_000_000.0
 
@@ -40,6 +41,12 @@ def stored(
         expires=NOW + 10,
         remove_after=remove_after,
     )
+
+
+def whole(changes: Changes) -> Part:
+    """Return `changes` as what is written in one transaction."""
+    (part,) = changes.parts(max(1, changes.count))
+    return part
 
 
 def language(value: bytes | None) -> Selecting:

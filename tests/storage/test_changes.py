@@ -120,15 +120,22 @@ class ChangesTests(SynchronousTestCase):
         self.assertEqual(batch.forgotten, set())
         self.assertEqual(list(batch.over(key("b"), ())), [stored("b")])
 
-    def test_one_by_one(self) -> None:
-        """To be written one by one, everything else comes first, and then each store in its order."""
+    def test_parts(self) -> None:
+        """To be written in parts, what is forgotten comes first, then the stores in their order, then what was used."""
         forget, discard, touch = ("forget", ("openai", b"/")), ("discard", (1, b"")), ("touch", {b"a": 1})
-        others, *stores = self.made(("store", NEW), forget, ("store", GERMAN), discard, touch).one_by_one()
-        self.assertEqual((others.forgotten, others.damaged, others.touched), ({forget[1]}, {1: b""}, {b"a": 1}))
-        self.assertEqual([list(part.stored) for part in (others, *stores)], [[], [NEW], [GERMAN]])
-        self.assertFalse(any(part.forgotten or part.damaged or part.touched for part in stores))
-        self.assertEqual([list(part.stored) for part in self.made(("store", NEW)).one_by_one()], [[NEW]])
-        self.assertEqual([part.empty for part in Changes().one_by_one()], [True])
+        batch = self.made(touch, ("store", NEW), forget, ("store", GERMAN), discard, ("store", POST))
+        first, others = ({forget[1]}, {1: b""}), ((), {})
+        for most, expected in (
+            (1, [((NEW,), first, {}), ((GERMAN,), others, {}), ((POST,), others, {b"a": 1})]),
+            (2, [((NEW, GERMAN), first, {}), ((POST,), others, {b"a": 1})]),
+            (3, [((NEW, GERMAN, POST), first, {b"a": 1})]),
+        ):
+            for committed in range(0, 4, most):
+                batch.committed = committed
+                found = [(part.stored, (part.forgotten, part.damaged), part.touched) for part in batch.parts(most)]
+                left = expected[committed // most :]
+                self.assertEqual(found, left or [((), others, {b"a": 1})], (most, committed))
+        self.assertEqual([part.stored for part in Changes().parts(1)], [()])
 
     def test_touch(self) -> None:
         """Uses of one key add up."""

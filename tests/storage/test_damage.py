@@ -1,8 +1,10 @@
 """Damage: a damaged response is never served, a damaged file is moved aside, and no request fails for either."""
 
+import contextlib
 import os
 import shutil
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 from twisted.internet.defer import Deferred
@@ -78,6 +80,93 @@ class DamagedResponseTests(SqliteCase):
         self.assertEqual(await looking, [b"new"])
         await self.storage.flush()
         self.assertEqual(await self.bodies(), [b"new"])
+
+
+class FlippedBitTests(SqliteCase):
+    """A bit of the file or of its log is wrong, wherever that is: nothing wrong is served, and storing goes on."""
+
+    names = tuple(map(str, range(20)))
+
+    def body(self, name: str) -> bytes:
+        return name.encode() * 3000
+
+    async def fill(self, number: int, *, checkpoint: bool) -> None:
+        """Open a new store, and store enough in it for several pages."""
+        self.path = self.directory / f"{number}.sqlite"
+        self.storage = self.open()
+        for name in self.names:
+            self.storage.store(stored(name, self.body(name)))
+        await self.storage.flush()
+        if checkpoint:
+            with closing(self.connect()) as connection:
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+    def flip(self, path: Path, part: float) -> None:
+        """Change one bit, so far into the file."""
+        with path.open("r+b") as file:
+            position = int(path.stat().st_size * part)
+            file.seek(position)
+            byte = file.read(1)[0]
+            file.seek(position)
+            file.write(bytes([byte ^ 1 << position % 8]))
+
+    async def look(self) -> int:
+        """Look everything up: it is right or not there; return how much there is."""
+        count = 0
+        for name in self.names:
+            with contextlib.suppress(CacheError):
+                found = await self.bodies(name)
+                self.assertIn(found, ([], [self.body(name)]))
+                count += len(found)
+        return count
+
+    async def go_on(self) -> None:
+        """Store one more, at the second try if the file must be replaced, and find it."""
+        for _ in range(2):
+            with contextlib.suppress(CacheError), warnings():
+                self.storage.store(stored("new"))
+                await self.storage.flush()
+        self.assertEqual(await self.bodies("new"), [b"hello"])
+
+    async def check(self, suffix: str) -> None:
+        missed = 0
+        for number in range(20):
+            await self.fill(number, checkpoint=not suffix)
+            self.flip(Path(f"{self.path}{suffix}"), number / 20)
+            with warnings():
+                missed += len(self.names) - await self.look()
+            await self.go_on()
+            await self.storage.close()
+            with warnings():
+                self.storage = self.open()
+                await self.look()
+            await self.go_on()
+            await self.storage.close()
+        self.assertGreater(missed, 0)
+
+    async def test_file(self) -> None:
+        """A bit of the file."""
+        await self.check("")
+
+    async def test_log(self) -> None:
+        """A bit of the log, which SQLite itself does not look at again while the store is open."""
+        await self.check("-wal")
+
+    async def test_log_found_at_start(self) -> None:
+        """A bit of the log of a store that nobody closed: what was written from there on is lost, and no more."""
+        await self.fill(0, checkpoint=False)
+        crashed = self.directory / "crashed.sqlite"
+        for suffix in ("", "-wal"):
+            shutil.copy(f"{self.path}{suffix}", f"{crashed}{suffix}")
+        self.storage.store(stored("new"))
+        await self.storage.flush()
+        shutil.copy(f"{self.path}-wal", f"{crashed}-wal")
+        self.flip(crashed.with_name(f"{crashed.name}-wal"), 0.98)
+        self.path = crashed
+        self.storage = self.open()
+        self.assertEqual((await self.look(), await self.bodies("new")), (20, []))
+        self.assertEqual((self.storage.stats.damaged, self.storage.stats.quarantined), (0, 0))
+        await self.go_on()
 
 
 class DamagedFileTests(SqliteCase):

@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.files import alone, clear_file, inode_of, move_aside, prepare_or_replace
+from buddyproxy.storage.trouble import Damaged
 from tests.storage.open import warnings
 from tests.storage.samples import NOW
 
@@ -106,6 +107,10 @@ class FilesTests(SynchronousTestCase):
             ("a column is missing", lambda: self.execute("ALTER TABLE cache_tags RENAME COLUMN tag TO label")),
             ("an index is missing", lambda: self.execute("DROP INDEX cache_entries_by_uri")),
             ("a trigger is missing", lambda: self.execute("DROP TRIGGER cache_entries_inserted")),
+            ("no version", lambda: self.execute("PRAGMA user_version = -1")),
+            ("a bit of the format for writing", lambda: self.flip(18, 4)),
+            ("a bit of the format for reading", lambda: self.flip(19, 4)),
+            ("a bit of the format of the schema", lambda: self.flip(47, 1)),
             ("the secret is too short", lambda: self.execute("UPDATE properties SET value = x'00'")),
             ("the secret is text", lambda: self.execute("UPDATE properties SET value = 'secret'")),
         )
@@ -116,6 +121,34 @@ class FilesTests(SynchronousTestCase):
                 self.assertNotEqual(self.prepare(), secret, case)
             self.assertEqual(len(said), 1, case)
             self.assertEqual(len(list(self.path.parent.glob("*.damaged-*"))), number, case)
+
+    def test_upgraded_already(self) -> None:
+        """A file that has what an upgrade would add is damaged: its number is wrong."""
+        secret = self.prepare()
+        self.execute("PRAGMA user_version = 1")
+        self.assertNotEqual(self.prepare(), secret)
+
+    def flip(self, position: int, bit: int) -> None:
+        """Change one bit of the file."""
+        content = bytearray(self.path.read_bytes())
+        content[position] ^= bit
+        self.path.write_bytes(content)
+
+    def test_flipped_header(self) -> None:
+        """Whatever bit of a file's header is wrong, it is used, moved aside, or refused as somebody else's."""
+        secret, refused = self.prepare(), []
+        whole = self.path.read_bytes()
+        for position in range(100):
+            self.path.write_bytes(whole)
+            self.flip(position, 1 << position % 8)
+            try:
+                prepared, replaced = prepare_or_replace(self.path, NOW, 0.05)
+            except CacheError:
+                refused.append(position)
+            else:
+                self.assertEqual(prepared.secret == secret, not replaced, position)
+        # The number of the schema, and the one that tells what program a database is of.
+        self.assertLessEqual(set(refused), {60, 61, 62, 63, 68, 69, 70, 71})
 
     def test_lost_secret(self) -> None:
         """A store without its secret gets a new one."""
@@ -240,6 +273,13 @@ class FilesTests(SynchronousTestCase):
             self.assertEqual(len({secret for secret, _ in found}), 1)
             self.assertEqual(sum(replaced for _, replaced in found), 1)
             self.assertEqual(len(list(self.path.parent.glob("*.damaged-*"))), number)
+
+    def test_damaged_again(self) -> None:
+        """Where what takes a damaged file's place is damaged too, that is said, and not tried for ever."""
+        self.path.parent.mkdir(parents=True)
+        self.path.write_bytes(b"garbage " * 1000)
+        with self.assertRaises(Damaged):
+            prepare_or_replace(self.path, NOW, 0.05, restored=lambda path: bool(path.write_bytes(b"garbage")))
 
     def test_cannot_be_moved(self) -> None:
         """Where a damaged file cannot be moved aside, that is said."""

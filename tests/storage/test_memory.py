@@ -1,8 +1,9 @@
 """The memory tier's limits."""
 
+from twisted.internet.defer import CancelledError, Deferred
 from twisted.trial.unittest import TestCase
 
-from buddyproxy.storage.memory import MemoryStorage
+from buddyproxy.storage.memory import SLICE, MemoryStorage
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.stats import Held
 from tests.storage.samples import NOW, key, language, stored
@@ -127,6 +128,51 @@ class MemoryTests(TestCase):
         self.assertEqual((shelf._by_uri, shelf._by_tag), ({}, {}))
         self.assertEqual(self.sync(storage.clear()), 4)
         self.assertEqual((shelf.count, shelf.size, dict(shelf._held)), (0, 0, {}))
+
+    def sweeping(self, *names: str) -> MemoryStorage:
+        """Return a store with so many responses that it pauses when it looks through all, and `names` come last."""
+        storage = MemoryStorage(10_000 * SIZE, pause=self.pause)
+        for name in (*(str(number) for number in range(SLICE)), *names):
+            storage.store(stored(name, remove_after=NOW))
+        return storage
+
+    async def pause(self) -> None:
+        """Wait until the test goes on."""
+        self.paused: Deferred[None] = Deferred()
+        await self.paused
+
+    def test_others_have_their_turn(self) -> None:
+        """What is purged or of no more use is out of sight at once, though it is looked through bit by bit."""
+        everything = Selection(mapping="openai")
+        for removing in (MemoryStorage.remove_expired, lambda storage, _: storage.purge(everything)):
+            storage = self.sweeping(*"abcd")
+            result = Deferred.fromCoroutine(removing(storage, NOW))
+            self.assertNoResult(result)
+            self.assertEqual((storage.recall(key("a")), storage.held(key("b"))), ((), ()))
+            storage.store(stored("c", b"new!!"))
+            storage.invalidate("openai", stored("d").uri)
+            self.paused.callback(None)
+            self.assertEqual(self.successResultOf(result), SLICE + 4)
+            self.assertEqual((self.names(storage), storage.stats.entries), ("c", 1))
+
+    def test_one_after_the_other(self) -> None:
+        """Where two look through all at a time, each counts what it changed in the order they were asked for."""
+        storage = self.sweeping("a")
+        marking = Deferred.fromCoroutine(storage.purge(Selection(mapping="openai"), soft=True))
+        paused = self.paused
+        removing = Deferred.fromCoroutine(storage.purge(Selection(mapping="openai")))
+        self.paused.callback(None)
+        paused.callback(None)
+        self.assertEqual([self.successResultOf(each) for each in (marking, removing)], [SLICE + 1, SLICE + 1])
+        self.assertEqual(storage.stats.entries, 0)
+
+    def test_broken_off(self) -> None:
+        """A purge for which nobody waits any more is made good all the same."""
+        storage = self.sweeping("a")
+        purging = Deferred.fromCoroutine(storage.purge(Selection(mapping="openai")))
+        purging.cancel()
+        self.failureResultOf(purging, CancelledError)
+        self.assertEqual(storage.stats.entries, 0)
 
     def sync(self, coroutine):
         return self.successResultOf(coroutine)

@@ -11,7 +11,7 @@ from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
 from buddyproxy.storage.pace import AIM, HOLD_LIMIT, ROW_COST, Pace, removing, vacuuming
 from buddyproxy.storage.statements import Limits
-from tests.storage.samples import NOW, stored
+from tests.storage.samples import NOW, stored, whole
 
 
 class PaceTests(SynchronousTestCase):
@@ -19,8 +19,8 @@ class PaceTests(SynchronousTestCase):
         """The next slice is what the last one's time says: cut at once, grown step by step, within its bounds."""
         cases = (
             ("quick, and all used", 100, 100, AIM / 4, 200),
-            ("quick, and nearly all used", 100, 75, AIM / 4, 200),
-            ("quick, but little used", 100, 74, AIM / 4, 100),
+            ("quick, and another one was too much", 100, 51, AIM / 4, 200),
+            ("quick, but little used", 100, 49, AIM / 4, 100),
             ("about right", 100, 100, AIM * 0.9, 100),
             ("twice as long", 100, 100, 2 * AIM, 50),
             ("twice as long, with one large piece", 100, 1000, 2 * AIM, 50),
@@ -72,7 +72,7 @@ class SlicesTests(SynchronousTestCase):
         changes = Changes()
         for number in range(count):
             changes.store(stored(str(number), body, remove_after=NOW))
-        statements.write(self.cursor, changes, NOW)
+        statements.write(self.cursor, whole(changes), NOW)
         self.cursor.connection.commit()
 
     def test_adapts(self) -> None:

@@ -13,12 +13,15 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage import statements, writing
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
+from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.purging import find_rows, query_for
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Selection
+from buddyproxy.storage.statements import Limits
+from buddyproxy.storage.tiered import TieredStorage
 from tests.storage.contract import PURGES
 from tests.storage.open import SqliteCase
-from tests.storage.samples import NOW, key, stored
+from tests.storage.samples import NOW, key, stored, whole
 
 _URIS = st.text("ab[]*?\\\xe9\xff", max_size=5).map(lambda text: text.encode("latin-1"))
 _CRITERIA = {
@@ -62,7 +65,7 @@ class QueryTests(SynchronousTestCase):
         storing = Changes()
         for response in responses:
             storing.store(response)
-        statements.write(cursor, storing, NOW)
+        statements.write(cursor, whole(storing), NOW)
         ids = find_rows(cursor, query_for(selection))
         self.connection.text_factory = bytes
         found = {response for name in "012345" for response in find(cursor, key(name)).responses}
@@ -106,7 +109,7 @@ class UpgradeTests(SynchronousTestCase):
             storing = Changes()
             for name, tags in (("plain", ""), ("tagged", "t"), ("another", "")):
                 storing.store(stored(name, body=b"Cache-Tag: no field", tags=tags))
-            statements.write(connection.cursor(), storing, NOW)
+            statements.write(connection.cursor(), whole(storing), NOW)
             connection.executescript("DROP TABLE cache_tags; DROP TABLE removals")
             connection.execute("PRAGMA user_version = 1")
             connection.commit()
@@ -145,6 +148,27 @@ class PurgingTests(SqliteCase):
         self.assertEqual(list(await self.storage.lookup(key("a"))), [stored("a", tags="t, u").marked_outdated()])
         self.assertEqual(await self.storage.purge(Selection(tag=b"u"), soft=True), 1)
         self.assertEqual(await self.storage.purge(Selection(tag=b"u")), 2)
+
+    async def test_counts_both_tiers(self) -> None:
+        """What only memory has, what only the disk has and what both have counts once each, read or cleared at once."""
+        tiered = TieredStorage(MemoryStorage(2**20), self.open(Limits(1000, 5000)))
+        for settled in (True, False):
+            for purge in (
+                lambda: tiered.purge(Selection(prefix=b"https://api")),
+                lambda: tiered.purge(Selection(mapping="openai"), soft=True),
+                lambda: tiered.purge(Selection(everything=True)),
+                tiered.clear,
+            ):
+                await tiered.clear()
+                for name in "ab":
+                    await tiered.lookup(key(name))
+                tiered.store(stored("a"))
+                tiered.store(stored("b", b"too large for the disk" * 1000))
+                self.storage.store(stored("c"))
+                await self.storage.flush()
+                if settled:
+                    await tiered.disk.flush()
+                self.assertEqual(await purge(), 3)
 
     async def test_another_store(self) -> None:
         """What another process stored is purged too."""

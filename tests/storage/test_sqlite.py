@@ -2,13 +2,17 @@
 
 import sqlite3
 import stat
+from pathlib import Path
+from threading import Event
 
-from twisted.internet.defer import Deferred
+from twisted.internet.defer import Deferred, gatherResults
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import sqlite as module
 from buddyproxy.storage import writing
 from buddyproxy.storage.compression import Compression
+from buddyproxy.storage.database import LOG_LIMIT, READERS
+from buddyproxy.storage.files import size_of
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import Bodies, Flushes, Held
@@ -208,7 +212,7 @@ class WritingTests(SqliteCase):
         """Changes wait for company, but not long."""
         for name in "abc":
             self.storage.store(stored(name))
-            self.clock.advance(0.01)
+            self.clock.advance(writing.WRITE_AFTER / 4)
         await self.written()
         self.assertEqual(self.count(), 0)
         self.clock.advance(writing.WRITE_AFTER)
@@ -233,6 +237,72 @@ class WritingTests(SqliteCase):
         await self.written()
         await self.written()
         self.assertEqual(self.count(), writing.WRITE_AT + 1)
+
+    async def test_no_more_at_a_time(self) -> None:
+        """However many have gathered, the writer is let go after so many of them."""
+        with self.busy_writer():
+            self.storage.store(stored("first"))
+            self.clock.advance(writing.WRITE_AFTER)
+            for number in range(2 * writing.WRITE_AT + 1):
+                self.storage.store(stored(str(number)))
+        await self.storage.flush()
+        self.assertEqual((self.count(), self.storage.stats.flushes.count), (2 * writing.WRITE_AT + 2, 4))
+
+    async def test_waits_from_the_first_on(self) -> None:
+        """What came while others were written waits no longer for that."""
+        with self.busy_writer():
+            self.storage.store(stored("a"))
+            self.clock.advance(writing.WRITE_AFTER)
+            self.storage.store(stored("b"))
+            self.clock.advance(writing.WRITE_AFTER / 2)
+        await self.written()
+        self.assertEqual(self.count(), 1)
+        self.clock.advance(writing.WRITE_AFTER * 0.6)
+        await self.written()
+        self.assertEqual(self.count(), 2)
+
+    async def test_replaced(self) -> None:
+        """Of a response that took another's place there is nothing left: no row, no tags, no room."""
+        for body, tags in ((b"old", b"a, b"), (b"newer", b"b")):
+            self.storage.store(stored("a", body, tags=tags.decode()))
+            await self.storage.flush()
+        self.assertEqual(await self.bodies("a"), [b"newer"])
+        self.assertEqual(self.rows("SELECT tag FROM cache_tags"), [("b",)])
+        (held,) = await self.storage.lookup(key("a"))
+        self.assertEqual((self.storage.stats.entries, self.storage.stats.size), (1, held.size))
+
+    async def test_log_begins_anew(self) -> None:
+        """A log grown long is brought into the file, by no commit, and does not stay as long."""
+        log = Path(f"{self.path}-wal")
+        self.storage.store(stored("large", bytes(LOG_LIMIT)))
+        await self.storage.flush()
+        self.assertGreater(size_of(log), LOG_LIMIT)
+        while size_of(log) > LOG_LIMIT:
+            self.storage.store(stored("a"))
+            await self.storage.flush()
+        self.assertEqual(await self.present("a", "large"), ["a", "large"])
+        pragma = "PRAGMA wal_autocheckpoint"
+        self.assertEqual(await self.database.write(lambda cursor: cursor.execute(pragma).fetchall()), [(0,)])
+
+    async def test_slices_wait_for_the_log(self) -> None:
+        """What is removed slice by slice waits until a long log is in the file; what others write does not."""
+        event = Event()
+        readers = [Deferred.fromCoroutine(self.database.read(lambda _: event.wait(30))) for _ in range(READERS)]
+        self.storage.store(stored("large", bytes(LOG_LIMIT)))
+        await self.storage.flush()
+        removing = Deferred.fromCoroutine(self.database.remove_slice(lambda _: "done"))
+        await self.written()
+        self.assertNoResult(removing)
+        event.set()
+        self.assertEqual(await removing, "done")
+        await gatherResults(readers)
+
+    async def test_closed_while_the_log_is_long(self) -> None:
+        """Closing does not come in between."""
+        self.storage.store(stored("large", bytes(LOG_LIMIT)))
+        await self.storage.close()
+        self.assertEqual(self.count(), 1)
+        self.assertEqual(size_of(Path(f"{self.path}-wal")), 0)
 
     async def test_flush_while_writing(self) -> None:
         """Whoever waits for what was asked until now waits for all of it."""
@@ -266,15 +336,31 @@ class WritingTests(SqliteCase):
         """A cleared store is seen empty at once, whatever is being written, and the count is of all there was."""
         self.storage.store(stored("a"))
         await self.storage.flush()
+        await self.written()
         with self.busy_writer():
             self.storage.store(stored("b"))
             self.clock.advance(writing.WRITE_AFTER)
             self.storage.store(stored("c"))
             clearing = Deferred.fromCoroutine(self.storage.clear())
+            self.assertEqual(self.storage.stats.queued, SIZE)
             self.assertEqual([await self.bodies(name) for name in "abc"], [[], [], []])
             self.storage.store(stored("d"))
         self.assertEqual(await clearing, 3)
         self.assertEqual(await self.present(*"abcd"), ["d"])
+
+    async def test_cleared_unwritten(self) -> None:
+        """What waits when a store is cleared is never written, and counts once; what a purge before it selects does."""
+        self.storage.store(stored("a"))
+        await self.storage.flush()
+        for name in "ab":
+            self.storage.store(stored(name, b"unwritten"))
+        self.assertEqual(await self.storage.clear(), 2)
+        self.assertEqual(self.storage.stats.bodies.received, len(stored().body))
+        self.storage.store(stored("a"))
+        purging = Deferred.fromCoroutine(self.storage.purge(Selection(mapping="openai")))
+        self.storage.store(stored("b"))
+        self.assertEqual((await self.storage.clear(), await purging), (1, 1))
+        self.assertEqual((self.storage.stats.queued, await self.present("a", "b")), (0, []))
 
     async def test_overtaken_lookup(self) -> None:
         """A lookup sees what was stored and invalidated after it began to read, written meanwhile or not."""
@@ -429,6 +515,8 @@ class EachTests(SqliteCase):
 
         await self.database.write(lambda cursor: cursor.connection.set_trace_callback(trace))
         with self.busy_writer(), warnings():
+            self.storage.store(stored("first"))
+            self.storage.invalidate("openai", stored("a").uri)
             for name in "abc":
                 self.storage.store(stored(name))
         with warnings(), self.assertRaises(CacheError):
@@ -436,7 +524,7 @@ class EachTests(SqliteCase):
         self.assertEqual(len(self.rows("SELECT id FROM cache_entries")), 2)
         other.execute("ROLLBACK")
         self.assertEqual(await self.present(*"abc"), [*"abc"])
-        self.assertEqual(self.storage.stats.bodies.received, 3 * len(stored().body))
+        self.assertEqual(self.storage.stats.bodies.received, 4 * len(stored().body))
 
 
 class StatsTests(SqliteCase):

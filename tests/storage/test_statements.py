@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from buddyproxy.storage import statements
 from buddyproxy.storage.changes import Changes
 from buddyproxy.storage.files import prepare
-from tests.storage.samples import NOW, stored
+from tests.storage.samples import NOW, stored, whole
 
 
 class StatementsTests(SynchronousTestCase):
@@ -20,11 +20,11 @@ class StatementsTests(SynchronousTestCase):
         with closing(sqlite3.connect(path)) as connection:
             storing = Changes()
             storing.store(stored())
-            written = statements.write(connection.cursor(), storing, NOW)
+            written = statements.write(connection.cursor(), whole(storing), NOW)
             self.assertEqual(written.totals, statements.Totals(1, stored().size))
             ((row, checksum),) = connection.execute("SELECT id, checksum FROM cache_entries").fetchall()
             for given, left in ((b"another's", 1), (checksum, 0)):
                 discarding = Changes()
                 discarding.discard(row, given)
-                written = statements.write(connection.cursor(), discarding, NOW)
+                written = statements.write(connection.cursor(), whole(discarding), NOW)
                 self.assertEqual(written.totals.entries, left)

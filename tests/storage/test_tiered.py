@@ -147,7 +147,7 @@ class TieredTests(TestCase):
         """Where the disk refuses, memory has forgotten all the same."""
 
         class Broken(FakeStorage):
-            async def purge(self, selection, *, soft=False):
+            async def purge(self, selection, *, soft=False, above=()):
                 raise CacheError("broken")
 
         storage = TieredStorage(self.memory, Broken())
@@ -251,11 +251,20 @@ class TieredTests(TestCase):
         self.assertEqual([bool(self.in_memory(name)) for name in (names[0], names[1], names[-1])], [False, True, True])
 
     def test_counts_both_tiers(self) -> None:
-        """What only memory still had is counted when it is removed."""
-        self.bodies()
-        self.storage.store(stored())
-        self.disk.kept.clear()
-        self.assertEqual(self.successResultOf(self.storage.clear()), 1)
+        """What either tier alone has counts when it is purged or cleared, and what both have counts once."""
+        for purge in (
+            lambda: self.storage.purge(Selection(mapping="openai")),
+            lambda: self.storage.purge(Selection(mapping="openai"), soft=True),
+            self.storage.clear,
+        ):
+            self.successResultOf(self.storage.clear())
+            for name in "ab":
+                self.bodies(name)
+                self.storage.store(stored(name))
+            del self.disk.kept[1]
+            self.disk.store(stored("c"))
+            self.assertEqual((self.in_memory("a"), self.in_memory("c")), ([b"hello"], []))
+            self.assertEqual(self.successResultOf(purge()), 3)
 
     def test_stats(self) -> None:
         """Its figures are the disk's, with what memory answered among the hits; each tier's are there too."""

@@ -22,6 +22,7 @@ BUDDY = Policy(
     keep_set_cookie=False,
     store_errors=False,
     implied=IMPLIED,
+    any_coding=True,
     targeted=(b"cdn-cache-control",),
 )
 
