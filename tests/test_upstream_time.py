@@ -1,5 +1,6 @@
 """Every wait for an origin has an end: its limit, or the departure of the one who waits."""
 
+from attrs import evolve
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.testing import MemoryReactorClock
 
@@ -74,6 +75,19 @@ class LimitTests(TimeTestCase):
         said = "the answer was not complete within 3 s (domain_mappings.NAME.timeouts.total sets this)"
         await self.assert_timed_out(waiting, said)
         self.assertTrue(reactor.connectors[0].stoppedConnecting)
+
+    async def test_total_begun_before(self) -> None:
+        """The limit on the whole counts from when it began, which may be longer ago than it allows."""
+        for age, left in ((0, 3), (2, 1), (10, 0), (-100, 3)):
+            self.clock.advance(100)
+            upstream, to = Upstream(MemoryReactorClock(), self.clock), Origin("http", "127.0.0.1", 81)
+            began = self.clock.seconds() - age
+            waiting = Deferred.fromCoroutine(upstream.send(request(), to, evolve(self.NO_LIMITS, total=3), began=began))
+            self.assertNoResult(waiting)
+            [limit] = self.clock.getDelayedCalls()
+            self.assertEqual(limit.getTime() - self.clock.seconds(), left, age)
+            self.clock.advance(left)
+            await self.assert_timed_out(waiting, "within 3 s (domain_mappings.NAME.timeouts.total sets this)")
 
     async def test_first_byte(self) -> None:
         """An answer that does not come."""
