@@ -22,9 +22,10 @@ from buddyproxy.message import Headers, Request, Response
 # How long a stale response is kept, in seconds: a 304 is cheaper than the content, and a stale answer than none.
 KEEP_STALE = 86400.0
 
-# What these say holds for the request that got them, not for the resource: a condition or expectation that failed,
-# fields that were too large (RFC 9110, 15; RFC 6585, 5).
-_OF_THE_REQUEST = frozenset({304, 412, 416, 417, 431})
+# What these say holds for the request that got them, not for the resource: a condition or expectation that failed
+# (RFC 9110, 15), or that is missing, too many requests, fields that were too large, a network that wants a login first
+# (RFC 6585, 3 to 6, which forbids to store them).
+_OF_THE_REQUEST = frozenset({304, 412, 416, 417, 428, 429, 431, 511})
 
 # The final statuses whose meaning for caches is known here (RFC 9111, 5.2.2.3): those of RFC 9110, 15, and 451.
 _UNDERSTOOD = frozenset(
