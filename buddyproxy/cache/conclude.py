@@ -203,7 +203,7 @@ def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Sto
     refusal = _freshness_refusal(arrival, directives, lifetime, age, policy)
     if refusal is not None:
         return Relay(refusal)
-    expires = arrival.response_time + (lifetime or 0.0) - age
+    expires = _expires(arrival, lifetime, age)
     draft = StoredResponse(
         key=arrival.key,
         selecting=selecting,
@@ -228,6 +228,11 @@ def _store_part(request: Request, draft: StoredResponse, held: StoredResponse | 
         # RFC 9110, 15.3.7: such a part comes without the fields that the caller has already.
         return Relay("partial")
     return Store(draft, onto)
+
+
+def _expires(arrival: Arrival, lifetime: float | None, age: float) -> float:
+    """Return when a response stops being fresh; expired long before it was made, it is kept like others all the same."""
+    return arrival.response_time + max(0.0, lifetime or 0.0) - age
 
 
 def _with_fields(response: Response, headers: Headers) -> Response:
@@ -341,7 +346,14 @@ def _confirmed(arrival: Arrival, nominated: Sequence[StoredResponse], policy: Po
         candidates = [stored for stored in nominated if modified in (None, stored.headers.get(b"last-modified"))]
     else:
         candidates = []
-    return _freshen(arrival, candidates[0], policy) if candidates else Refetch()
+    if not candidates:
+        return Refetch()
+    freshened = _freshen(arrival, candidates[0], policy)
+    strong = etag is not None and etag.startswith(b'"')
+    if policy.shared and isinstance(freshened, Freshen) and strong and not strong_etag(candidates[0]):
+        # To the letter, a strong entity tag updates only what has the same: this one is confirmed, and stays as it is.
+        return Freshen(candidates[0])
+    return freshened
 
 
 def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Relay:
@@ -387,9 +399,9 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     selecting = selecting_fields(arrival.request, response, policy)
     if selecting is None or _hides(arrival, policy) or not _keepable(stored, response, policy):
         return Refetch()
-    lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
+    lifetime = freshness_lifetime(response, policy, arrival.response_time)
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)
-    expires = arrival.response_time + lifetime - age
+    expires = _expires(arrival, lifetime, age)
     return Freshen(
         evolve(
             stored,
