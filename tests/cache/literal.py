@@ -137,7 +137,8 @@ class Literal:
             if not _head_agrees(told, selected):
                 return {RELAY}
             updated = freshened(told, selected)
-            return {RELAY if _forbidden(updated) else Outcome("freshen", selected)}
+            unfit = _forbidden(updated) or "*" in members(updated, "vary")
+            return {RELAY if unfit else Outcome("freshen", selected)}
         return storing(as_get(asked, told), told)
 
     def when_unreachable(self, asked: Asked, *, again: bool = False) -> set[Outcome]:
