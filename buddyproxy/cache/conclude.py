@@ -222,16 +222,25 @@ def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Sto
 
 def _store_part(request: Request, draft: StoredResponse, held: StoredResponse | None) -> Store | Relay:
     """Return how to store a part: with what is held of the same content, if it goes with that (RFC 9111, 3.4)."""
-    same = held is not None and held.partial and strong_etag(draft) and strong_etag(held) == strong_etag(draft)
-    onto = held if same else None
+    onto = held if held is not None and _belong_together(held, draft) else None
     if onto is None and b"if-range" in request.headers:
         # RFC 9110, 15.3.7: such a part comes without the fields that the caller has already.
         return Relay("partial")
     return Store(draft, onto)
 
 
+def _belong_together(held: StoredResponse, part: StoredResponse) -> bool:
+    """Return whether two parts are of one content, by a strong validator, and for the same requests.
+
+    A part may come without Vary, and then has it from the other (RFC 9110, 15.3.7).
+    """
+    etag = strong_etag(part)
+    alike = b"vary" not in part.headers or part.selecting == held.selecting
+    return alike and held.partial and etag is not None and etag == strong_etag(held)
+
+
 def _expires(arrival: Arrival, lifetime: float | None, age: float) -> float:
-    """Return when a response stops being fresh; expired long before it was made, it is kept like others all the same."""
+    """Return when a response stops being fresh; expired long before it was made, it is kept like others."""
     return arrival.response_time + max(0.0, lifetime or 0.0) - age
 
 

@@ -168,10 +168,11 @@ class Literal:
     def combine(self, asked: Asked, told: Told, held: Kept) -> list[Kept]:
         """Store a part together with another one of the same content (3.4); return it as `keep` does.
 
-        Where they do not meet, need not be of one content, or vary by different fields, it is stored alone.
+        Where they do not meet, need not be of one content, or vary by different fields, it is stored alone. A part may
+        come without Vary (RFC 9110, 15.3.7).
         """
         one, other = content_range(told), held.part
-        alike = _secondary(Kept(asked, told)) == _secondary(held)
+        alike = not lines(told.fields, "vary") or _secondary(Kept(asked, told)) == _secondary(held)
         strong = held.etag is not None and held.etag.startswith('"') and held.etag in lines(told.fields, "etag")
         if one is None or other is None or not (strong and alike) or one[0] > other[1] + 1 or other[0] > one[1] + 1:
             return self.keep(asked, told)

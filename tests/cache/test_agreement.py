@@ -134,7 +134,7 @@ class Dialogue:
         match conclude(arrival, question, RFC9111):
             case Store(draft, onto):
                 self.agree(STORE, allowed)
-                self.store(asked, told, assembled(draft, onto, told.body), onto)
+                self.store(asked, told, assembled(draft, onto, told.body, RFC9111.max_size), onto)
             case Freshen(stored):
                 kept = next(kept for each, kept in self.shelf if each.body == stored.body and each in held)
                 unchanged = any(stored is each for each in held)
