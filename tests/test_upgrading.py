@@ -1,4 +1,4 @@
-"""Requests for another protocol, to the byte: what is relayed and what not, and how the two connections hang together."""
+"""Requests for another protocol: what is relayed and what is not, and how the two connections hang together."""
 
 from typing import Any
 
@@ -6,6 +6,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 
 from buddyproxy.message import Origin
+from buddyproxy.web.site import ProxySite
 from buddyproxy.web.upgrading import CLOSING, QUIET
 from tests.support.memory import Fields, spell
 from tests.support.origin import Script, Talk
@@ -42,8 +43,9 @@ class TunnelTestCase(ProxyTestCase):
         return caller, self.origin.talks[-1]
 
     def waits(self) -> list[Any]:
-        """Return what the proxy waits for; the site keeps the time of day besides."""
-        return [call for call in self.clock.getDelayedCalls() if getattr(call.func, "__self__", None) is not self.site]
+        """Return what the proxy waits for; sites keep the time of day besides."""
+        calls: list[Any] = self.clock.getDelayedCalls()
+        return [call for call in calls if not isinstance(getattr(call.func, "__self__", None), ProxySite)]
 
 
 class HandshakeTests(TunnelTestCase):
@@ -251,7 +253,7 @@ class RefusedTests(TunnelTestCase):
         caller = await self.call()
         caller.send(spell("GET", "/api/a", ASK))
         self.assertTrue((await caller.until(b"}}\n")).startswith(b"HTTP/1.1 502 "))
-        self.assertEqual((self.metrics.seen[0].status, self.metrics.seen[0].word), (502, "bypass"))
+        self.assertEqual((self.metrics.seen[0].status, self.metrics.seen[0].word), (502, "upstream-failed"))
 
         async def silent(talk: Talk) -> None:
             await talk.request()
@@ -260,7 +262,7 @@ class RefusedTests(TunnelTestCase):
         caller = await self.call()
         caller.send(spell("GET", "/api/a", ASK))
         origin = await self.origin.connected()
-        await origin.request()
+        await self.comes_true(lambda: b"\r\n\r\n" in origin.received)
         self.clock.advance(7)
         self.assertTrue((await caller.until(b"}}\n")).startswith(b"HTTP/1.1 504 "))
         await origin.gone()
@@ -312,7 +314,6 @@ class FlowTests(TunnelTestCase):
         [channel] = self.site._open
         self.assertLessEqual(sum(map(len, channel._dataBuffer)), 0x4000 + 2**16)
         sent.callback(None)
-        await origin.request()
         self.assertEqual(await origin.exactly(len(early)), early)
 
     async def test_behind_the_answer(self) -> None:
@@ -340,9 +341,7 @@ class FlowTests(TunnelTestCase):
 
     async def test_nobody_reads(self) -> None:
         """A side that does not read holds up the other one, and gets all of it once it does."""
-        pairs = [await self.join(), (await self.tunnel())[::-1]]
-        await self.origin.talks[1].request()
-        for reader, writer in pairs:
+        for reader, writer in (await self.join(), (await self.tunnel())[::-1]):
             reader.stop_reading()
             writer.send(MANY)
             left = -1
@@ -411,6 +410,7 @@ class EndTests(TunnelTestCase):
         caller.send(MANY)
         await self.turns()
         origin.send(b"good bye")
+        await self.comes_true(lambda: not _unsent(origin.transport))
         origin.end_now()
         await caller.until(b"good bye")
         await caller.gone()
