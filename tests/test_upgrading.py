@@ -361,6 +361,7 @@ class FlowTests(TunnelTestCase):
 
 def _unsent(transport: Any) -> int:
     """Return how many bytes `transport` was given and the system has not taken yet."""
+    transport = getattr(transport, "transport", transport)  # beneath TLS
     size: int = len(transport.dataBuffer) - transport.offset + transport._tempDataLen
     return size
 
@@ -410,6 +411,7 @@ class EndTests(TunnelTestCase):
         caller.send(MANY)
         await self.turns()
         origin.send(b"good bye")
+        await self.turns()
         await self.comes_true(lambda: not _unsent(origin.transport))
         origin.end_now()
         await caller.until(b"good bye")
@@ -475,6 +477,18 @@ class EndTests(TunnelTestCase):
                 said = "open for 7200 s (domain_mappings.NAME.timeouts.tunnel_total sets this)"
                 self.assertEqual((await self.outcome()).reason, said)
                 await self.nothing_left()
+
+
+class SecureFlowTests(FlowTests):
+    """The same with TLS."""
+
+    secure = True
+
+
+class SecureEndTests(EndTests):
+    """The same with TLS."""
+
+    secure = True
 
 
 class StopTests(TunnelTestCase):

@@ -3,14 +3,21 @@
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol, wrapServerTLS
+from twisted.internet.endpoints import (
+    TCP4ClientEndpoint,
+    TCP4ServerEndpoint,
+    connectProtocol,
+    wrapClientTLS,
+    wrapServerTLS,
+)
+from twisted.internet.ssl import CertificateOptions
 
 from buddyproxy.config import Config
 from buddyproxy.metrics import Outcome
 from buddyproxy.service.assembly import Assembly, gate_of
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.web.site import ProxySite
-from tests.support.certificates import Certificate
+from tests.support.certificates import Authority, Certificate
 from tests.support.memory import CountedMetrics
 from tests.support.origin import Script, Talk
 from tests.support.upstreams import UpstreamTestCase
@@ -18,6 +25,9 @@ from tests.support.upstreams import UpstreamTestCase
 
 class ProxyTestCase(UpstreamTestCase):
     """A proxy with one mapping, `api`."""
+
+    secure = False
+    """Whether `start` and `call` use TLS, on both sides."""
 
     async def serve(
         self,
@@ -45,15 +55,24 @@ class ProxyTestCase(UpstreamTestCase):
 
     async def start(self, script: Script, **settings: Any) -> None:
         """Start an origin that runs `script`, and a proxy in front of it."""
-        self.origin = await self.listen(script)
-        self.port = await self.serve(f"http://{self.origin.host}:{self.origin.port}", **settings)
+        if not self.secure:
+            self.origin = await self.listen(script)
+            self.port = await self.serve(f"http://{self.origin.host}:{self.origin.port}", **settings)
+            return
+        authority = Authority(self.directory())
+        certificate = authority.issue("127.0.0.1")
+        self.origin = await self.listen(script, certificate)
+        upstream = f"https://{self.origin.host}:{self.origin.port}"
+        self.port = await self.serve(upstream, certificate, ca_file=authority.ca_file, **settings)
 
     async def call(self) -> Talk:
-        """Return a new connection to the proxy."""
-        to = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
+        """Return a new connection to the proxy; who it is, is not looked at."""
+        to: Any = TCP4ClientEndpoint(self.reactor, "127.0.0.1", self.port)
+        if self.secure:
+            to = wrapClientTLS(CertificateOptions(), to, self.reactor)
         talk: Talk = await connectProtocol(to, Talk())
         self.addCleanup(talk.gone)
-        self.addCleanup(talk.reset)
+        self.addCleanup(lambda: None if talk.lost else talk.reset())
         return talk
 
     async def comes_true(self, condition: Callable[[], object]) -> None:
