@@ -1,5 +1,6 @@
 """WebSockets through the proxy, with a real client and a real server at its two ends."""
 
+import re
 import ssl
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +13,7 @@ from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
 from tests.support.certificates import Authority, Certificate
+from tests.support.processes import twistd
 from tests.support.proxies import ProxyTestCase
 
 KEY = "correct-horse-battery-staple"
@@ -52,6 +54,13 @@ class WebSocketTestCase(ProxyTestCase):
         """Return the address of a proxy in front of a WebSocket server."""
         self.authority = Authority(self.directory())
         certificate = self.authority.issue("localhost", "127.0.0.1")
+        upstream = self.listening(certificate)
+        trust = {"ca_file": self.authority.ca_file} if self.secure_server else {}
+        port = await self.serve(upstream, certificate if self.secure_proxy else None, **trust, **settings)
+        return f"{'wss' if self.secure_proxy else 'ws'}://localhost:{port}/api"
+
+    def listening(self, certificate: Certificate) -> str:
+        """Return the address of a WebSocket server, as a mapping's upstream."""
         server = serve(
             echo,
             "127.0.0.1",
@@ -66,10 +75,7 @@ class WebSocketTestCase(ProxyTestCase):
         self.addCleanup(lambda: serving)
         self.addCleanup(self.shut, server)
         port = server.socket.getsockname()[1]
-        upstream = f"https://localhost:{port}" if self.secure_server else f"http://127.0.0.1:{port}"
-        trust = {"ca_file": self.authority.ca_file} if self.secure_server else {}
-        port = await self.serve(upstream, certificate if self.secure_proxy else None, **trust, **settings)
-        return f"{'wss' if self.secure_proxy else 'ws'}://localhost:{port}/api"
+        return f"https://localhost:{port}" if self.secure_server else f"http://127.0.0.1:{port}"
 
     def look(self, connection: ServerConnection, request: Any) -> Any:
         """Keep a handshake's request; refuse those for /forbidden."""
@@ -250,3 +256,34 @@ class EndTests(WebSocketTestCase):
 
 def _close(client: ClientConnection, code: int) -> None:
     client.close(code, "enough")
+
+
+class ProcessTests(WebSocketTestCase):
+    """The proxy as a process."""
+
+    async def test_terminated(self) -> None:
+        """SIGTERM ends an open WebSocket once it is quiet, and then the proxy, with status 0; the log has no query."""
+        directory = self.directory()
+        upstream = self.listening(Authority(directory).issue("localhost"))
+        options = ("--port", "tcp:0", "--cache", ":memory:", "--map", f"api={upstream}")
+        program = twistd("buddyproxy", *options, directory=directory)
+        self.addCleanup(program.end)
+        await program.wait_for("listens on ")
+        listens = re.search(r"http(://127\.0\.0\.1:\d+)", program.said)
+        assert listens is not None
+
+        def until_the_end(client: ClientConnection) -> bool:
+            client.send("hello")
+            assert client.recv() == "hello"
+            self.reactor.callFromThread(program.signal, "TERM")
+            try:
+                client.recv()
+            except ConnectionClosedError:
+                return True
+            return False
+
+        self.assertTrue(await self.talk(f"ws{listens[1]}/api/a?token=secret", until_the_end))
+        self.assertEqual(await program.exit_code(), 0, program.said)
+        line = r"GET api /a 101 upgrade \d+\.\d ms \(\d+ bytes up, \d+ down; buddyproxy stops\)"
+        self.assertRegex(program.said, line)
+        self.assertNotIn("secret", program.said)

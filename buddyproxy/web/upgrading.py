@@ -5,9 +5,9 @@ its two flows stands between the side it takes from and the side it gives to, an
 transport: where that takes no more, the former is not read. So no more than what two transports buffer is ever held,
 some 64 KB and one read each way.
 
-A tunnel ends when either side does, or a limit says so. Both connections are then closed in order: what was taken is
-sent, and the side that is slow to take it, or to close, is cut after a while. Whoever began the tunnel is told what it
-came to.
+A tunnel ends when either side does, be it only with what it has to say, or when a limit says so. Both connections are
+then closed in order: what was taken is sent, and the side that is slow to take it, or to close, is cut after a while.
+Whoever began the tunnel is told what it came to.
 """
 
 from collections.abc import Callable
@@ -50,7 +50,7 @@ class Ended:
 
 
 class End(Protocol):
-    """One side of a tunnel. What it is told when it is gone already does nothing."""
+    """One side of a tunnel. Once it is gone it may still be told to pause and to resume, which then does nothing."""
 
     def write(self, data: bytes) -> None:
         """Send `data`."""
