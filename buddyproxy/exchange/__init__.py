@@ -186,6 +186,17 @@ class Exchange:
         fetch.begin(self._ask(evolve(visit, over=over), question))
         return fetch
 
+    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
+        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
+
+        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
+        """
+        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
+        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
+        self._invalidate(arrival, visit.policy)
+        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
+        return Answer(arrival.response, Flight(incoming), status)
+
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
         search = self._searches.of(uri) if policy.no_vary_search else None
         return primary_key(request, uri, policy, self._storage.secret, search)

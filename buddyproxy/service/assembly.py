@@ -26,6 +26,7 @@ from buddyproxy.upstream import Incoming, Interim, Timeouts, Upstream, resend
 from buddyproxy.web.admin import admin_resource
 from buddyproxy.web.proxied import Passage, Proxied
 from buddyproxy.web.tree import landing_page, tree
+from buddyproxy.web.upgrading import TunnelLimits
 
 MB = 2**20
 
@@ -100,8 +101,10 @@ class Assembly:
 
         return Passage(
             Exchange(Policies.build(name, mapping, self.config.cache, base.path), self.storage, send, self.reactor),
+            partial(self.upstream.switch, origin=base.origin, timeouts=timeouts),
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),
             changes(mapping.response_headers),
+            TunnelLimits(mapping.timeouts.tunnel_idle, mapping.timeouts.tunnel_total),
         )
 
     def _timeouts(self, mapping: DomainMapping) -> Timeouts:

@@ -1,17 +1,31 @@
 """Speaks HTTP to origin servers, through treq on pooled connections, and changes nothing on the way.
 
 The one place that knows how requests travel. `Upstream.send` takes a request that is ready to go and returns an
-`Incoming`: the head of the answer, and the means to have its content delivered, paused or given up. It knows nothing of
-mappings, caching or callers.
+`Incoming`: the head of the answer, and the means to have its content delivered, paused or given up. `Upstream.switch`
+does so with a request to go on in another protocol; where the origin agrees, it returns a `Switched`, the connection
+itself. Neither knows of mappings, caching or callers.
 
 Inside, from the wire up: `wire` and `pool` (Twisted's client, held to the bytes), `trust` (TLS), `connections` (the
-agent), `transparent` (treq's client, less its conveniences), `sending` and `incoming` (the interface), with `patience`
-(every limit in time) and `failures` (every error in words) beside them.
+agent), `transparent` (treq's client, less its conveniences), `sending`, `incoming` and `tunnel` (the interface), with
+`patience` (every limit in time) and `failures` (every error in words) beside them.
 """
 
 from buddyproxy.upstream.failures import StaleConnection
 from buddyproxy.upstream.incoming import Incoming, Interim, Sink
 from buddyproxy.upstream.patience import Timeouts
+from buddyproxy.upstream.pool import end_in_order
 from buddyproxy.upstream.sending import Upstream, resend
+from buddyproxy.upstream.tunnel import Listener, Switched
 
-__all__ = ["Incoming", "Interim", "Sink", "StaleConnection", "Timeouts", "Upstream", "resend"]
+__all__ = [
+    "Incoming",
+    "Interim",
+    "Listener",
+    "Sink",
+    "StaleConnection",
+    "Switched",
+    "Timeouts",
+    "Upstream",
+    "end_in_order",
+    "resend",
+]

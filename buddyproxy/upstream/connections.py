@@ -35,15 +35,17 @@ class Connections:
         self._endpoint_for = endpoint_for or self._endpoint
         self._endpoints: dict[Origin, IStreamClientEndpoint] = {}
 
-    def agent_for(self, origin: Origin, patience: Patience, interim: Interim) -> IAgent:
+    def agent_for(
+        self, origin: Origin, patience: Patience, interim: Interim, kind: type[WireRequest] = WireRequest
+    ) -> IAgent:
         """Return an agent that asks `origin`, tells `patience` how far it is, and hands `interim` what comes before.
 
-        Raises `UpstreamError` where the origin's `ca_file` cannot be used.
+        Its requests are of the `kind` given. Raises `UpstreamError` where the origin's `ca_file` cannot be used.
         """
         endpoint = self._endpoints.get(origin)
         if endpoint is None:
             endpoint = self._endpoints[origin] = self._endpoint_for(origin)
-        return _OriginAgent(self._pool, endpoint, origin, patience, interim)
+        return _OriginAgent(self._pool, endpoint, origin, patience, interim, kind)
 
     async def close(self) -> None:
         """Close idle connections now, and those in use after their response."""
@@ -97,6 +99,7 @@ class _OriginAgent:
     _origin: Origin
     _patience: Patience
     _interim: Interim
+    _kind: type[WireRequest]
 
     def request(
         self,
@@ -108,8 +111,9 @@ class _OriginAgent:
         """Send a request for `uri`, the origin's root and the exact request-target; fires with an answer's head."""
         assert isinstance(headers, WireHeaders)
         target = uri[len(self._origin.root) :]
-        request = WireRequest(method, target, headers, bodyProducer, self)
-        connected: Deferred[Any] = self._pool.getConnection(self._origin, self._endpoint)
+        request = self._kind(method, target, headers, bodyProducer, self)
+        find = self._pool.open_connection if request.alone else self._pool.getConnection
+        connected: Deferred[Any] = find(self._origin, self._endpoint)
         if not connected.called:
             self._patience.wait_for("connect")
         return connected.addCallback(self._send, request)

@@ -71,6 +71,11 @@ def deliver_interim(request: ServerRequest, response: Response) -> None:
     channel.writeHeaders(b"HTTP/1.1", b"%d" % response.status, response.reason, _on_the_wire(fields))
 
 
+def deliver_switch(request: ServerRequest, reason: bytes, fields: Headers) -> None:
+    """Tell the caller of `request` that the connection changes to another protocol (RFC 9110, 15.2.2)."""
+    request.channel.writeHeaders(b"HTTP/1.1", b"101", reason, _on_the_wire(fields))
+
+
 def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:
     """Send `error` as JSON: `{"error": {"code": ..., "message": ...}}`."""
     fields = () if status is None else _cache_fields(status)

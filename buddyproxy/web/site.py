@@ -4,7 +4,7 @@ twisted.web's `Site` and `Request`, less what they add to a response of their ow
 content and the set of open connections that an orderly end waits for.
 """
 
-from typing import Any
+from typing import Any, Protocol
 
 from twisted.internet.defer import Deferred
 from twisted.internet.interfaces import IReactorTime
@@ -17,6 +17,7 @@ from twisted.web.server import Site
 
 from buddyproxy.errors import BodyTooLarge
 from buddyproxy.metrics import Metrics, Outcome
+from buddyproxy.upstream import Listener
 from buddyproxy.web.delivery import deliver_error, status_of
 
 
@@ -82,11 +83,19 @@ class ProxyRequest(ServerRequest):
         site.metrics.observe(Outcome(b"-", "-", b"-", status_of(error), error.code, 0.0))
 
 
+class Successor(Listener, Protocol):
+    """Takes over a caller's connection after a 101."""
+
+    def drain(self) -> None:
+        """Know that the proxy is to stop: come to an end soon."""
+
+
 class ProxyChannel(HTTPChannel):
     """A caller's connection, of which the site knows as long as it is open."""
 
     site: "ProxySite"
     factory: "ProxySite"
+    _successor: Successor | None = None
 
     def connectionMade(self) -> None:
         """Begin."""
@@ -106,9 +115,36 @@ class ProxyChannel(HTTPChannel):
         """Refuse a line that does not end, and say so: Twisted just closes."""
         self._respondToBadRequestAndDisconnect()
 
+    def hand_over(self, successor: Successor) -> None:
+        """Give the connection, which answers a request with 101, to `successor`, and what the caller sent behind it."""
+        self._successor = successor
+        early, self._dataBuffer = b"".join(self._dataBuffer), []
+        if early:
+            successor.received(early)
+        if self.site.draining:
+            successor.drain()
+
+    def rawDataReceived(self, data: bytes) -> None:
+        """Take content, or what comes behind a request: of the latter, Twisted holds 80 KB at most for its turn."""
+        if self._successor is None:
+            super().rawDataReceived(data)
+        else:
+            self._successor.received(data)
+
+    def drain(self) -> None:
+        """Close after what is going on, if anything is."""
+        if self._successor is not None:
+            self._successor.drain()
+        elif self.requests:
+            _close_after(self.requests[0])
+        else:
+            self.loseConnection()
+
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         """End: all that was to be sent is sent by now, or never will be."""
         super().connectionLost(reason)
+        if self._successor is not None:
+            self._successor.lost()
         self.site.closed(self)
 
 
@@ -126,7 +162,8 @@ class ProxySite(Site):
         """The largest request content taken, in bytes."""
         self._open: set[ProxyChannel] = set()
         self._waiting: list[Deferred[None]] = []
-        self._draining = False
+        self.draining = False
+        """Whether connections are to be closed after what they are about."""
 
     def log(self, request: Any) -> None:
         """Write no access log: it would hold whole URIs. `metrics.py` writes the line of each request."""
@@ -138,7 +175,7 @@ class ProxySite(Site):
     def startFactory(self) -> None:
         """Serve, also after a `drain`."""
         super().startFactory()
-        self._draining = False
+        self.draining = False
 
     @property
     def in_progress(self) -> int:
@@ -149,19 +186,16 @@ class ProxySite(Site):
         """Take note of a request that is to be answered."""
         options = request.requestHeaders.getRawHeaders(b"connection", ())
         # Twisted splits the options at spaces only (RFC 9110, 7.6.1).
-        if self._draining or any(b"close" in value.lower().replace(b",", b" ").split() for value in options):
+        if self.draining or any(b"close" in value.lower().replace(b",", b" ").split() for value in options):
             _close_after(request)
 
     def drain(self) -> "Deferred[None]":
         """Return a Deferred that fires once no connection is open; each is closed after what it is about."""
-        self._draining = True
+        self.draining = True
         waiting: Deferred[None] = Deferred()
         self._waiting.append(waiting)
         for channel in list(self._open):
-            if channel.requests:
-                _close_after(channel.requests[0])
-            else:
-                channel.loseConnection()
+            channel.drain()
         self._tell()
         return waiting
 
