@@ -6,6 +6,7 @@ The vocabulary every other module speaks. It knows nothing of caching, of Twiste
 
 from collections.abc import Collection, Iterator, KeysView
 from functools import cached_property
+from typing import Protocol
 
 from attrs import frozen
 
@@ -100,6 +101,18 @@ class Headers:
         return self.without(HOP_BY_HOP.union(named) if named else HOP_BY_HOP)
 
 
+class LargeContent(Protocol):
+    """A request's content that is not held in memory; it is there as long as somebody refers to it."""
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of the whole."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> bytes: ...
+
+
 @frozen
 class Request:
     """A request as its caller sent it, or as it goes to the origin: there, `target` is the origin's."""
@@ -107,7 +120,7 @@ class Request:
     method: bytes
     target: bytes
     headers: Headers = Headers()
-    body: bytes = b""
+    body: bytes | LargeContent = b""
     client: str = ""
     """The caller's network address as text, without the port; empty where there is none (a Unix socket)."""
     secure: bool = False

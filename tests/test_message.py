@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.message import HOP_BY_HOP, Headers, Origin, Request, Response
-from tests.support.values import field_values, fields, properties, tokens
+from tests.support.values import Large, field_values, fields, properties, tokens
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -146,6 +146,7 @@ class MessageTests(SynchronousTestCase):
         """A request shows itself without its target, header fields and content, any of which may be secret."""
         request = Request(b"POST", b"/a/b?key=hush&x", fields("Cookie: hush"), b"hush", client="192.0.2.1")
         self.assertEqual(repr(request), "<Request POST 4 bytes>")
+        self.assertEqual(repr(Request(b"PUT", b"/hush", body=Large(b"hushhush"))), "<Request PUT 8 bytes>")
 
     def test_plain(self) -> None:
         """What is not given is empty."""

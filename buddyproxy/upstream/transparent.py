@@ -16,6 +16,8 @@ from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
 
+from buddyproxy.message import LargeContent
+
 _SLICE = 64 * 1024
 """Bytes given to a transport at once: as many as it buffers before it asks us to wait."""
 
@@ -40,9 +42,9 @@ class TransparentClient(HTTPClient):
 class Content:
     """A request's content, given to the transport no faster than it goes out."""
 
-    def __init__(self, content: bytes, moved: Callable[[], None]) -> None:
+    def __init__(self, content: bytes | LargeContent, moved: Callable[[], None]) -> None:
         self.length = len(content)
-        self._content = content
+        self._content: bytes | LargeContent = content
         self._moved = moved
         self._offset = 0
         self._paused = False
