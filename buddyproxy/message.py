@@ -5,6 +5,7 @@ The vocabulary every other module speaks. It knows nothing of caching, of Twiste
 """
 
 from collections.abc import Collection, Iterator, KeysView
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
 
@@ -102,7 +103,7 @@ class Headers:
 
 
 class LargeContent(Protocol):
-    """A request's content that is not held in memory; it is there as long as somebody refers to it."""
+    """A request's content that is not in memory. It is there as long as somebody holds it, and gone for good then."""
 
     @property
     def digest(self) -> bytes:
@@ -111,6 +112,25 @@ class LargeContent(Protocol):
     def __len__(self) -> int: ...
 
     def __getitem__(self, part: slice) -> bytes: ...
+
+    def hold(self) -> None:
+        """Keep it for one more who may send it."""
+
+    def release(self) -> None:
+        """Undo one `hold`."""
+
+
+@contextmanager
+def held(content: bytes | LargeContent) -> Iterator[None]:
+    """Hold `content` meanwhile, wherever it is."""
+    if isinstance(content, bytes):
+        yield
+        return
+    content.hold()
+    try:
+        yield
+    finally:
+        content.release()
 
 
 @frozen

@@ -142,12 +142,14 @@ class TransparencyTests(UpstreamTestCase):
         self.assertEqual(contents, [b"\r\n\r\n\0", *(some[:size] for size in (2**16 - 1, 2**16, 2**16 + 1, len(some)))])
 
     async def test_large_content(self) -> None:
-        """Content that is not in memory arrives as it is, with its length."""
+        """Content that is not in memory arrives as it is, with its length, and is let go of then."""
         some = bytes(range(256)) * 5000
         sizes = (1, 2**16, 2**16 + 1, len(some))
-        received = await self.sent(*(request(method=b"PUT", body=Large(some[:size])) for size in sizes))
+        contents = [Large(some[:size]) for size in sizes]
+        received = await self.sent(*(request(method=b"PUT", body=content) for content in contents))
         for each, size in zip(received, sizes, strict=True):
             self.assertTrue(each.endswith(b"Content-Length: %d\r\n\r\n" % size + some[:size]))
+        self.assertEqual([content.holders for content in contents], [-1] * 4)
 
     async def test_memory(self) -> None:
         """An origin that reads slowly is given no more than it takes: the rest waits with us, not in the transport."""

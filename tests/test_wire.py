@@ -29,7 +29,7 @@ class WireTestCase(UpstreamTestCase):
         config = Config.from_mapping({"domain_mappings": {"api": {"upstream": upstream, **mapping}}})
         metrics, storage = Metrics(log_requests=False), MemoryStorage(2**20, 1000)
         assembly = Assembly(config, gate_of(config.security), storage, self.upstream, metrics, self.clock)
-        site = ProxySite(assembly.resource(), metrics, self.clock, config.server.max_request_body)
+        site = ProxySite(assembly.resource(), self.clock, config.server.max_request_body)
         listening: Any = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)
         self.addCleanup(site.drain)
         self.addCleanup(listening.stopListening)

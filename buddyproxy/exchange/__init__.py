@@ -35,7 +35,7 @@ from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
 from buddyproxy.exchange.claims import Claim, Claims
 from buddyproxy.exchange.searches import Searches
 from buddyproxy.flight import Flight
-from buddyproxy.message import Request, Response
+from buddyproxy.message import Request, Response, held
 from buddyproxy.storage import Storage
 from buddyproxy.storage.selection import Selection
 from buddyproxy.upstream import Incoming, Interim
@@ -245,10 +245,15 @@ class Exchange:
         self._revalidating.add(name)
         request, question = revalidation(visit.request, stored)
         background = _Visit(request, visit.uri, visit.key, visit.policy, lambda _: None)
-        asking = Deferred.fromCoroutine(self._ask(background, question))
+        asking = Deferred.fromCoroutine(self._ask_alone(background, question))
         asking.addCallback(_read)
         asking.addErrback(lambda failure: _log.failure("a stored response could not be validated", failure))
         asking.addBoth(lambda _: self._revalidating.discard(name))
+
+    async def _ask_alone(self, visit: _Visit, question: Question) -> Answer | Failed:
+        """Ask for no caller, and so hold the content, which a caller would."""
+        with held(visit.request.body):
+            return await self._ask(visit, question)
 
 
 def _stale_answer(request: Request, stale: Stale, status: CacheStatus) -> Answer:

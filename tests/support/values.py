@@ -3,7 +3,7 @@
 from email.utils import formatdate
 from hashlib import sha256
 
-from attrs import frozen
+from attrs import define
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -51,11 +51,13 @@ def _pair(line: str) -> tuple[bytes, bytes]:
     return name.encode("latin-1"), value.strip().encode("latin-1")
 
 
-@frozen
+@define
 class Large:
     """Content that is taken to be too large for memory (`message.LargeContent`)."""
 
     octets: bytes
+    holders: int = 0
+    """How many hold it now; -1 after the last has let go of it."""
 
     @property
     def digest(self) -> bytes:
@@ -66,7 +68,17 @@ class Large:
         return len(self.octets)
 
     def __getitem__(self, part: slice) -> bytes:
+        assert self.holders >= 0, "it is gone"
         return self.octets[part]
+
+    def hold(self) -> None:
+        """Count one more."""
+        assert self.holders >= 0, "it is gone"
+        self.holders += 1
+
+    def release(self) -> None:
+        """Count one less; after the last, it is gone."""
+        self.holders = self.holders - 1 or -1
 
 
 def get(*lines: str) -> Request:
