@@ -4,10 +4,11 @@ import resource
 import tempfile
 from hashlib import sha256
 
+from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.message import LargeContent, held
-from buddyproxy.web.content import IN_MEMORY, Spool
+from buddyproxy.web.content import FREED, IN_MEMORY, Spool
 from tests.support.files import TemporaryFiles
 
 
@@ -16,10 +17,11 @@ class SpoolTests(SynchronousTestCase):
 
     def setUp(self) -> None:
         self.files = TemporaryFiles(self)
+        self.clock = Clock()
 
     def taken(self, *pieces: bytes) -> bytes | LargeContent:
         """Return what a spool makes of `pieces`."""
-        spool = Spool()
+        spool = Spool(self.clock.callLater)
         for piece in pieces:
             spool.write(piece)
         return spool.taken()
@@ -52,7 +54,7 @@ class SpoolTests(SynchronousTestCase):
 
     def test_lasts_as_long_as_somebody_holds_it(self) -> None:
         """The file is closed by who holds the content last, and not before; nothing is read from it then."""
-        spool = Spool()
+        spool = Spool(self.clock.callLater)
         spool.write(b"x" * (IN_MEMORY + 1))
         content = spool.taken()
         assert not isinstance(content, bytes)
@@ -63,9 +65,21 @@ class SpoolTests(SynchronousTestCase):
         self.assertEqual(self.files.left(), [])
         self.assertRaises(ValueError, content.__getitem__, slice(3))
 
+    def test_much(self) -> None:
+        """The room that much content took is given back little by little, and nothing is read from it meanwhile."""
+        for size in (FREED, FREED + 1, 3 * FREED):
+            content = self.taken(bytes(size))
+            assert not isinstance(content, bytes)
+            with held(content):
+                pass
+            self.assertRaises(ValueError, content.__getitem__, slice(3))
+            self.assertEqual(len(self.files.left()), int(size > FREED))
+            self.clock.advance(0)
+            self.assertEqual((self.files.left(), self.clock.getDelayedCalls()), ([], []))
+
     def test_given_up(self) -> None:
         """What came and is not wanted leaves nothing behind."""
-        spool = Spool()
+        spool = Spool(self.clock.callLater)
         spool.write(b"x" * (IN_MEMORY + 1))
         spool.close()
         spool.close()
@@ -75,7 +89,7 @@ class SpoolTests(SynchronousTestCase):
         """Where the file cannot be made, or takes no more, whoever writes is told, and nothing is left behind."""
         unlimited = resource.getrlimit(resource.RLIMIT_FSIZE)
         self.addCleanup(resource.setrlimit, resource.RLIMIT_FSIZE, unlimited)
-        spool = Spool()
+        spool = Spool(self.clock.callLater)
         spool.write(b"x" * IN_MEMORY)
         resource.setrlimit(resource.RLIMIT_FSIZE, (IN_MEMORY + 1000, unlimited[1]))
         spool.write(b"x" * 999)
@@ -83,4 +97,4 @@ class SpoolTests(SynchronousTestCase):
         spool.close()
         self.assertEqual(self.files.left(), [])
         self.patch(tempfile, "tempdir", "/no/such/directory")
-        self.assertRaises(OSError, Spool().write, b"x" * (IN_MEMORY + 1))
+        self.assertRaises(OSError, Spool(self.clock.callLater).write, b"x" * (IN_MEMORY + 1))

@@ -251,6 +251,7 @@ class ContentTests(WireTestCase):
         head, _, content = received.partition(b"\r\n\r\n")
         self.assertNotIn(b"Expect", head)
         self.assertTrue(content == self.content)
+        self.clock.advance(0)
         self.assertEqual(self.files.left(), [])
 
     async def test_answered_early(self) -> None:
@@ -274,6 +275,7 @@ class ContentTests(WireTestCase):
         read.callback(None)
         await caller.until(b"i")
         self.assertTrue(received == [self.content])
+        self.clock.advance(0)
         self.assertEqual(self.files.left(), [])
 
     async def test_refused(self) -> None:

@@ -209,7 +209,7 @@ class ProxySite(Site):
 
     def getContentFile(self, length: int | None) -> Spool:
         """Return what takes the content of a request."""
-        return Spool()
+        return Spool(self.reactor.callLater)
 
     def log(self, request: Any) -> None:
         """Write no access log: it would hold whole URIs. `metrics.py` writes the line of each request."""
