@@ -14,9 +14,9 @@ from twisted.web.server import Request as ServerRequest
 from buddyproxy.web.content import IN_MEMORY
 from buddyproxy.web.site import LINGER
 from tests.support.files import TemporaryFiles
-from tests.support.memory import Connection, Fields, Reply, parse, spell
+from tests.support.memory import Answerer, Connection, Fields, Reply, parse, spell
 from tests.support.values import properties
-from tests.support.walk import Answerer, WalkTests, answering
+from tests.support.walk import WalkTests, answering
 
 KEY = "correct-horse-battery-staple"
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -329,6 +329,17 @@ class LeftoverTests(ContentWalks):
         self.proxy.clock.advance(1)
         self.assertFalse(connection.transport.connected)
         self.assertEqual(self.files.left(), [])
+
+    def test_broken(self) -> None:
+        """It is gone where what comes cannot be read any further, and nothing of it reaches the origin."""
+        self.start()
+        connection = self.begin(CHUNKED)
+        connection.send(b"%x\r\n%b\r\n" % (len(LARGE), LARGE))
+        self.assert_held()
+        connection.send(b"no size\r\n")
+        self.assertEqual(parse(connection.received).status, 400)
+        self.assertFalse(connection.transport.connected)
+        self.assertEqual((self.contents, self.files.left()), ([], []))
 
     def test_origin_fails(self) -> None:
         """It is gone where the origin cannot be asked."""
