@@ -105,9 +105,9 @@ class Outward:
     def upgrade(self, request: Request, outgoing: Request) -> Request | None:
         """Return `outgoing`, made of `request`, asking for the protocols that the caller asked for (RFC 9110, 7.8).
 
-        None where `request` has content, asks for no protocol that is relayed, or the mapping removes `Upgrade`.
+        None where there is content, `request` asks for no protocol that is relayed, or the mapping removes `Upgrade`.
         """
-        with_content = request.body or b"transfer-encoding" in request.headers
+        with_content = outgoing.body or b"transfer-encoding" in request.headers
         protocols = () if with_content or b"upgrade" in self.changes.remove else _protocols(request.headers)
         if not protocols:
             return None

@@ -57,8 +57,7 @@ class UpgradeTests(SynchronousTestCase):
     """Which protocols an origin is asked for (RFC 9110, 7.8)."""
 
     def asked(self, *lines: str, body: bytes = b"", outward: Outward | None = None) -> Request | None:
-        request = evolve(_asking(*lines), body=body)
-        return (outward or Outward()).upgrade(request, Request(b"GET", b"/", fields("A: 1")))
+        return (outward or Outward()).upgrade(_asking(*lines), Request(b"GET", b"/", fields("A: 1"), body))
 
     def test_relayed(self) -> None:
         """They are named as the caller named them, behind all other fields."""

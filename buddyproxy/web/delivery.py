@@ -32,6 +32,7 @@ _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.UpstreamTimeout: 504,
     errors.UpstreamError: 502,
     errors.NotCached: 504,
+    errors.InsufficientStorage: 507,
     errors.LoopDetected: 508,
 }
 

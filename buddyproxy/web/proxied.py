@@ -14,19 +14,18 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from twisted.web.server import Request as ServerRequest
 
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.errors import BadRequest, ProxyError
 from buddyproxy.exchange import Answer, Clock, Exchange, Failed
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import Admitted, Gate
-from buddyproxy.message import Headers, Request, Response
+from buddyproxy.message import Headers, Request, Response, held
 from buddyproxy.metrics import Metrics, Outcome
 from buddyproxy.routing import Route, RoutingTable
 from buddyproxy.upstream import Incoming, Interim, Switched
 from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, deliver_json, deliver_switch, status_of
-from buddyproxy.web.site import ProxyChannel
+from buddyproxy.web.site import ProxyRequest
 from buddyproxy.web.upgrading import Caller, Ended, Tunnel, TunnelLimits
 
 _log = Logger(namespace="buddyproxy")
@@ -66,8 +65,9 @@ class Passage:
 class _Visit:
     """A request on its walk: where it came from, and where it leads once that is known."""
 
-    wire: ServerRequest
+    wire: ProxyRequest
     began: float
+    """When its last byte was there, or else its head."""
     route: Route | None = None
 
 
@@ -94,7 +94,7 @@ class Proxied(Resource):
         self._metrics = metrics
         self._clock = clock
 
-    def render(self, request: ServerRequest) -> int:
+    def render(self, request: ProxyRequest) -> int:
         """Begin answering; the response follows."""
         visit = _Visit(request, self._clock.seconds())
         walking = Deferred.fromCoroutine(self._walk(visit))
@@ -104,15 +104,19 @@ class Proxied(Resource):
 
     async def _walk(self, visit: _Visit) -> None:
         try:
-            admitted = self._gate.admit(received(visit.wire))
+            admitted = self._gate.admit(head(visit.wire))
             route = self._table.route(admitted.request.target)
             visit.route = route
             admitted.check(route.name)
             passage = self._passages[route.name]
             outgoing = passage.outward.apply(admitted.request, route.base.origin.authority, route.target)
+            # By the head it may go on. Before this nothing of its content was taken, nor the caller told to send any.
+            body = await visit.wire.receive()
         except ProxyError as refusal:
             self._refuse(visit, refusal)
             return
+        if body:
+            outgoing, visit.began = evolve(outgoing, body=body), self._clock.seconds()
         returning = partial(self._returning, passage=passage, route=route, admitted=admitted)
 
         def interim(response: Response) -> None:
@@ -120,7 +124,8 @@ class Proxied(Resource):
 
         asking = passage.outward.upgrade(admitted.request, outgoing) if visit.wire.clientproto == b"HTTP/1.1" else None
         if asking is None:
-            reply: Switched | Answer | Failed = await passage.exchange.respond(outgoing, route.uri, interim)
+            with held(body):
+                reply: Switched | Answer | Failed = await passage.exchange.respond(outgoing, route.uri, interim)
         else:
             reply = await passage.upgrade(asking, route.uri, interim)
         match reply:
@@ -161,7 +166,7 @@ class Proxied(Resource):
     def _join(self, visit: _Visit, passage: Passage, switched: Switched) -> None:
         """Tell the caller that its connection is the origin's from now on, and make it so."""
         wire, channel = visit.wire, visit.wire.channel
-        assert isinstance(channel, ProxyChannel) and wire.site is not None
+        assert wire.site is not None
 
         def told(ended: Ended) -> None:
             self._observe(visit, 101, "upgrade", reason=ended.reason, tunnelled=(ended.up, ended.down))
@@ -201,8 +206,8 @@ class Proxied(Resource):
         )
 
 
-def received(wire: ServerRequest) -> Request:
-    """Return the value of a request that twisted.web received. Raises `BadRequest` where its Host is not one host."""
+def head(wire: ProxyRequest) -> Request:
+    """Return a request as far as its head says. Raises `BadRequest` where its Host is not one host."""
     fields = tuple((name, value) for name, values in wire.requestHeaders.getAllRawHeaders() for value in values)
     hosts = wire.requestHeaders.getRawHeaders(b"host", ())
     if len(hosts) > 1 or not all(map(_HOST.match, hosts)) or (not hosts and wire.clientproto != b"HTTP/1.0"):
@@ -211,7 +216,6 @@ def received(wire: ServerRequest) -> Request:
         method=wire.method,
         target=wire.uri,
         headers=Headers(fields),
-        body=wire.content.read() if wire.content is not None else b"",
         client=getattr(wire.client, "host", "") or "",
         secure=wire.isSecure(),
     )

@@ -180,7 +180,7 @@ class MemoryProxy:
         gate = gate_of(self.config.security)
         assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock)
         limit = self.config.server.max_request_body
-        self.site = ProxySite(assembly.resource(), self.metrics, self.clock, limit)
+        self.site = ProxySite(assembly.resource(), self.clock, limit)
 
     def connect(self) -> Connection:
         """Return a new connection of a caller."""

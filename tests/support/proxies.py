@@ -42,7 +42,7 @@ class ProxyTestCase(UpstreamTestCase):
         self.metrics, self.storage = CountedMetrics(), MemoryStorage(2**20, 1000)
         gate = gate_of(config.security)
         assembly = Assembly(config, gate, self.storage, self.upstream, self.metrics, self.clock)
-        self.site = ProxySite(assembly.resource(), self.metrics, self.clock, config.server.max_request_body)
+        self.site = ProxySite(assembly.resource(), self.clock, config.server.max_request_body)
         endpoint: Any = TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1")
         if certificate is not None:
             endpoint = wrapServerTLS(certificate.shown(), endpoint, self.reactor)
