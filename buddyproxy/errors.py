@@ -52,6 +52,12 @@ class BodyTooLarge(ProxyError):
     code = "body-too-large"
 
 
+class InsufficientStorage(ProxyError):
+    """The request's content could not be written to a temporary file (507)."""
+
+    code = "insufficient-storage"
+
+
 class UnknownMapping(ProxyError):
     """No mapping has the name the request's path begins with (404)."""
 

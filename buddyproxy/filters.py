@@ -3,6 +3,7 @@
 Pure functions of values; the cache key is made from what they leave, so nothing they add can be shared by mistake.
 """
 
+import re
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Final
@@ -37,6 +38,14 @@ _NEVER_THE_CONNECTIONS: Final = (
     - HOP_BY_HOP
 )
 
+# Protocols that an `Upgrade` may name (RFC 9110, 7.8) and that carry requests: these would pass the gate, the routing
+# and the cache unseen.
+_NEVER_RELAYED: Final = frozenset({b"h2", b"h2c", b"http", b"tls"})
+_PROTOCOL: Final = re.compile(rb"(?P<name>[!#$%&'*+\-.^_`|~0-9A-Za-z]+)(?:/[!#$%&'*+\-.^_`|~0-9A-Za-z]+)?\Z")
+
+_HANDSHAKE: Final = b"sec-websocket-"
+"""How the names of the fields begin on which a WebSocket's opening rests (RFC 6455, 11.3)."""
+
 _FORWARDED: Final = frozenset({b"forwarded", b"x-real-ip"})
 
 Network = IPv4Network | IPv6Network
@@ -54,6 +63,15 @@ class FieldChanges:
         if not self.set and not self.remove:
             return headers
         return headers.without(self.remove).replacing(*self.set)
+
+    def apply_to_switch(self, headers: Headers) -> Headers:
+        """Return `headers`, a 101's as received, for the caller: changed, but for what the other protocol rests on."""
+        fields = headers.end_to_end().without({b"content-length"})
+        kept = [pair for pair in fields if pair[0].lower().startswith(_HANDSHAKE)]
+        names = {name.lower() for name, _ in kept}
+        changed = self.apply(fields.without(names)).without(names)
+        upgrade = (b"Connection", b"upgrade"), (b"Upgrade", headers.combined(b"upgrade") or b"")
+        return Headers((*upgrade, *changed, *kept))
 
 
 @frozen
@@ -84,6 +102,18 @@ class Outward:
         headers = headers if b"host" in headers else Headers((host, *headers))
         return evolve(request, target=target, headers=headers)
 
+    def upgrade(self, request: Request, outgoing: Request) -> Request | None:
+        """Return `outgoing`, made of `request`, asking for the protocols that the caller asked for (RFC 9110, 7.8).
+
+        None where there is content, `request` asks for no protocol that is relayed, or the mapping removes `Upgrade`.
+        """
+        with_content = outgoing.body or b"transfer-encoding" in request.headers
+        protocols = () if with_content or b"upgrade" in self.changes.remove else _protocols(request.headers)
+        if not protocols:
+            return None
+        asking = (b"Connection", b"upgrade"), (b"Upgrade", b", ".join(protocols))
+        return evolve(outgoing, headers=outgoing.headers.adding(*asking))
+
     def _about_caller(self, request: Request, headers: Headers) -> Headers:
         """Return `headers` with of the fields that tell of the caller only those that are believed or ours."""
         if not self._trusts(request.client):
@@ -99,6 +129,15 @@ class Outward:
         except ValueError:
             return False
         return any(address in network for network in self.trusted)
+
+
+def _protocols(headers: Headers) -> tuple[bytes, ...]:
+    """Return the protocols that `headers` ask for and that may be relayed, as they were written."""
+    if b"upgrade" not in headers.members(b"connection"):
+        return ()
+    named = (part.strip(b" \t") for value in headers.get_all(b"upgrade") for part in value.split(b","))
+    found = ((protocol, _PROTOCOL.match(protocol)) for protocol in named)
+    return tuple(protocol for protocol, match in found if match and match["name"].lower() not in _NEVER_RELAYED)
 
 
 def _unmapped(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:

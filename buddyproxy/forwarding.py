@@ -6,8 +6,9 @@ leave, and told how it went. An answer is an answer, whatever its status: only w
 further. What a failure is for the breaker: that, and a status by which an origin says that it failed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from math import inf
+from typing import Generic, TypeVar
 
 from attrs import evolve, field, frozen
 from twisted.internet.interfaces import IReactorTime
@@ -20,7 +21,7 @@ from buddyproxy.errors import CircuitOpen, StaleConnection, UpstreamError, Upstr
 from buddyproxy.message import Headers, Origin, Request
 from buddyproxy.retries import Budget, backoff, is_movable, is_repeatable
 from buddyproxy.routing import Base
-from buddyproxy.upstream import Incoming, Interim, Timeouts, Upstream
+from buddyproxy.upstream import Incoming, Interim, Switched, Timeouts, Upstream
 
 _log = Logger(namespace="buddyproxy")
 
@@ -50,10 +51,16 @@ class Destinations:
         return Destination(base, breaker, self._budgets.setdefault(base.origin, Budget()))
 
 
+A = TypeVar("A", Incoming, Incoming | Switched)
+"""An answer."""
+
+
 @frozen
-class _Errand:
+class _Errand(Generic[A]):
     """A request on its way, whichever origin it is for."""
 
+    asking: Callable[[Request, Origin, Timeouts, Interim, float], Awaitable[A]]
+    """`Upstream.send`, or `Upstream.switch`."""
     interim: Interim
     began: float
 
@@ -77,7 +84,14 @@ class Forwarder:
 
         Raises `UpstreamError`, that of the origin asked last, where there is none.
         """
-        errand = _Errand(interim, self.clock.seconds())
+        return await self._go(request, _Errand(self.upstream.send, interim, self.clock.seconds()))
+
+    async def switch(self, request: Request, *, interim: Interim) -> Incoming | Switched:
+        """Send `request`, which asks for another protocol; return the connection where an origin agrees."""
+        return await self._go(request, _Errand(self.upstream.switch, interim, self.clock.seconds()))
+
+    async def _go(self, request: Request, errand: _Errand[A]) -> A:
+        """Ask one origin after the other, until one answers."""
         own, *fallbacks = self.destinations
         try:
             return await self._ask(own, request, errand)
@@ -88,14 +102,14 @@ class Forwarder:
                 break
             _log.info("{error}; {origin} is asked instead", error=failed, origin=fallback.base.origin)
             try:
-                incoming = await self._ask(fallback, _moved(request, own.base, fallback.base), errand)
+                answer = await self._ask(fallback, _moved(request, own.base, fallback.base), errand)
             except UpstreamError as error:
                 failed = error
             else:
-                return _placed(incoming, fallback.base.origin)
+                return _placed(answer, fallback.base.origin)
         raise failed
 
-    async def _ask(self, destination: Destination, request: Request, errand: _Errand) -> Incoming:
+    async def _ask(self, destination: Destination, request: Request, errand: _Errand[A]) -> A:
         """Send `request` to one origin, and again where that is safe and may help."""
         destination.budget.requested(self.clock.seconds())
         retries = 0
@@ -113,7 +127,7 @@ class Forwarder:
                 await deferLater(self.clock, wait)
             retries += 1
 
-    async def _try(self, destination: Destination, request: Request, errand: _Errand) -> Incoming:
+    async def _try(self, destination: Destination, request: Request, errand: _Errand[A]) -> A:
         """Send `request` to one origin, once, if its circuit lets it."""
         origin = destination.base.origin
         permit = destination.breaker.admit(self.clock.seconds())
@@ -123,12 +137,12 @@ class Forwarder:
                 permit.retry_after,
             )
         try:
-            incoming = await self.upstream.send(request, origin, self.timeouts, errand.interim, errand.began)
+            answer = await errand.asking(request, origin, self.timeouts, errand.interim, errand.began)
         except BaseException as error:
             self._tell(destination, permit, True if _is_origins_fault(error) else None)
             raise
-        self._tell(destination, permit, incoming.response.status in ERRORS)
-        return incoming
+        self._tell(destination, permit, answer.response.status in ERRORS)
+        return answer
 
     def _tell(self, destination: Destination, permit: Permit, failed: bool | None) -> None:
         """Tell the breaker how a request ended: `failed`, or None where that says nothing of the origin."""
@@ -145,7 +159,7 @@ class Forwarder:
         elif was_open and not breaker.is_open:
             _log.info("{origin} answers again", origin=destination.base.origin)
 
-    def _left(self, errand: _Errand) -> float:
+    def _left(self, errand: _Errand[A]) -> float:
         """Return the seconds until the limit on the whole is reached."""
         if not self.timeouts.total:
             return inf
@@ -173,13 +187,13 @@ def _moved(request: Request, own: Base, other: Base) -> Request:
     return evolve(request, target=other.target(request.target[len(own.path) :]), headers=headers)
 
 
-def _placed(incoming: Incoming, origin: Origin) -> Incoming:
-    """Return `incoming`, which is from `origin`, with a Location that means the same elsewhere (RFC 9110, 10.2.2)."""
-    response = incoming.response
+def _placed(answer: A, origin: Origin) -> A:
+    """Return `answer`, which is from `origin`, with a Location that means the same elsewhere (RFC 9110, 10.2.2)."""
+    response = answer.response
     location = response.headers.get(b"location")
     if location is not None and location.startswith(b"/") and not location.startswith(b"//"):
         headers = tuple(
             (name, origin.root + value if name.lower() == b"location" else value) for name, value in response.headers
         )
-        incoming.response = evolve(response, headers=Headers(headers))
-    return incoming
+        answer.response = evolve(response, headers=Headers(headers))
+    return answer

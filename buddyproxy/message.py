@@ -5,7 +5,9 @@ The vocabulary every other module speaks. It knows nothing of caching, of Twiste
 """
 
 from collections.abc import Collection, Iterator, KeysView
+from contextlib import contextmanager
 from functools import cached_property
+from typing import Protocol
 
 from attrs import frozen
 
@@ -100,6 +102,37 @@ class Headers:
         return self.without(HOP_BY_HOP.union(named) if named else HOP_BY_HOP)
 
 
+class LargeContent(Protocol):
+    """A request's content that is not in memory. It is there as long as somebody holds it, and gone for good then."""
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of the whole."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, part: slice) -> bytes: ...
+
+    def hold(self) -> None:
+        """Keep it for one more who may send it."""
+
+    def release(self) -> None:
+        """Undo one `hold`."""
+
+
+@contextmanager
+def held(content: bytes | LargeContent) -> Iterator[None]:
+    """Hold `content` meanwhile, wherever it is."""
+    if isinstance(content, bytes):
+        yield
+        return
+    content.hold()
+    try:
+        yield
+    finally:
+        content.release()
+
+
 @frozen
 class Request:
     """A request as its caller sent it, or as it goes to the origin: there, `target` is the origin's."""
@@ -107,7 +140,7 @@ class Request:
     method: bytes
     target: bytes
     headers: Headers = Headers()
-    body: bytes = b""
+    body: bytes | LargeContent = b""
     client: str = ""
     """The caller's network address as text, without the port; empty where there is none (a Unix socket)."""
     secure: bool = False

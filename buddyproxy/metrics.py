@@ -23,13 +23,27 @@ class Outcome:
     """The path behind the mapping's name, without the query."""
     status: int
     word: str
-    """`hit`, or why it was forwarded (RFC 9211, 2.2); an error's code where buddyproxy answered by itself."""
+    """`hit`, or why it was forwarded (RFC 9211, 2.2); `upgrade` after a 101; an error's code where buddyproxy answered
+    by itself."""
     seconds: float
-    """From the request's last byte received until the response was handed to the transport, or given up."""
+    """From the request's last byte received until the response was handed to the transport, or given up; after a 101,
+    until either side ended it."""
     reason: str = ""
     """What went wrong, in words, where something did."""
     complete: bool = True
     """False where the caller left, or the origin broke off, before the end."""
+    tunnelled: tuple[int, int] | None = None
+    """Bytes from the caller and from the origin after a 101; None where there was none."""
+
+    @property
+    def remark(self) -> str:
+        """What there is to say beyond the figures that every outcome has; empty where there is nothing."""
+        remarks = [] if self.tunnelled is None else ["{} bytes up, {} down".format(*self.tunnelled)]
+        if self.reason:
+            remarks.append(self.reason)
+        elif not self.complete:
+            remarks.append("incomplete")
+        return f" ({'; '.join(remarks)})" if remarks else ""
 
 
 class Metrics:
@@ -46,7 +60,7 @@ class Metrics:
         if self._log_requests:
             _log.emit(
                 LogLevel.info if outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR else LogLevel.warn,
-                "{method} {mapping} {path} {status} {outcome} {milliseconds:.1f} ms{suffix}",
+                "{method} {mapping} {path} {status} {outcome} {milliseconds:.1f} ms{remark}",
                 method=printable(outcome.method),
                 mapping=outcome.mapping,
                 path=printable(outcome.path),
@@ -55,7 +69,8 @@ class Metrics:
                 milliseconds=outcome.seconds * 1000,
                 complete=outcome.complete,
                 reason=outcome.reason,
-                suffix=f" ({outcome.reason})" if outcome.reason else "" if outcome.complete else " (incomplete)",
+                tunnelled=outcome.tunnelled,
+                remark=outcome.remark,
             )
 
 

@@ -55,6 +55,14 @@ class CommandTests(SynchronousTestCase):
         self.assertIn("... killing a writer", result.stderr)
         self.assertEqual(list(directory.iterdir()), [])
 
+    def test_cache(self) -> None:
+        """The core's benchmark measures both decisions, and what they come to together."""
+        result = self.run_benchmarks("cache", "--json", "--count", "10", "--rounds", "1")
+        self.assertEqual(result.returncode, 0, result.stderr)
+        choosing, concluding, together = (figure["value"] for figure in json.loads(result.stdout)["figures"])
+        self.assertAlmostEqual(together, choosing + concluding)
+        self.assertGreater(min(choosing, concluding), 0)
+
     def test_help(self) -> None:
         """The command line explains itself."""
         result = self.run_benchmarks("store", "--help")

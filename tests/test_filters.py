@@ -43,6 +43,51 @@ class FieldChangesTests(SynchronousTestCase):
         ):
             self.assertEqual(changes.apply(fields("A: 1", "B: 2", "a: 3", "C: 4")), fields(*expected), case)
 
+    def test_apply_to_switch(self) -> None:
+        """A 101's fields are changed like any, but for those that the other protocol rests on."""
+        received = fields("A: 1", "Connection: Upgrade, X-Hop", "Upgrade: a/1", "Content-Length: 1", "X-Hop: 1")
+        changes = FieldChanges(((b"B", b"2"), (b"Sec-WebSocket-Accept", b"y")), frozenset({b"a", b"upgrade"}))
+        expected = fields("Connection: upgrade", "Upgrade: a/1", "B: 2")
+        self.assertEqual(changes.apply_to_switch(received), expected.adding((b"Sec-WebSocket-Accept", b"y")))
+        kept = (b"sec-websocket-accept", b"x")
+        self.assertEqual(changes.apply_to_switch(received.adding(kept)), expected.adding(kept))
+
+
+class UpgradeTests(SynchronousTestCase):
+    """Which protocols an origin is asked for (RFC 9110, 7.8)."""
+
+    def asked(self, *lines: str, body: bytes = b"", outward: Outward | None = None) -> Request | None:
+        return (outward or Outward()).upgrade(_asking(*lines), Request(b"GET", b"/", fields("A: 1"), body))
+
+    def test_relayed(self) -> None:
+        """They are named as the caller named them, behind all other fields."""
+        for lines, expected in (
+            (("Connection: Upgrade", "Upgrade: WebSocket"), "WebSocket"),
+            (("Connection: keep-alive", "connection: upgrade, x", "Upgrade: a/1.0 ,b", "UPGRADE: c"), "a/1.0, b, c"),
+            (("Connection: upgrade", "Upgrade: h2c,, websocket, TLS/1.3, , a/, /a, a b, a/b/c"), "websocket"),
+        ):
+            asked = self.asked(*lines)
+            assert asked is not None
+            self.assertEqual(asked.headers, fields("A: 1", "Connection: upgrade", f"Upgrade: {expected}"))
+            self.assertEqual((asked.method, asked.target), (b"GET", b"/"))
+
+    def test_not_relayed(self) -> None:
+        """None is asked for that carries requests, or comes with content, or is not wanted here."""
+        upgrade = ("Connection: Upgrade", "Upgrade: websocket")
+        removing = Outward(FieldChanges(remove=frozenset({b"upgrade"})))
+        for case, asked in (
+            ("none", self.asked()),
+            ("not of the connection", self.asked("Upgrade: websocket")),
+            ("not named", self.asked("Connection: Upgrade")),
+            ("empty", self.asked("Connection: Upgrade", "Upgrade: ")),
+            ("no protocol", self.asked("Connection: Upgrade", "Upgrade: a b")),
+            *((name, self.asked("Connection: Upgrade", f"Upgrade: {name}")) for name in ("h2c", "H2", "HTTP/2", "TLS")),
+            ("content", self.asked(*upgrade, body=b"x")),
+            ("chunks", self.asked(*upgrade, "Transfer-Encoding: chunked")),
+            ("removed", self.asked(*upgrade, outward=removing)),
+        ):
+            self.assertIsNone(asked, case)
+
 
 class OutwardTests(SynchronousTestCase):
     """A request on its way to the origin."""

@@ -95,6 +95,8 @@ class Script(Upstream):
         answered: Any = _Answered(Response(result) if isinstance(result, int) else result)
         return answered  # type: ignore[no-any-return]
 
+    switch = send
+
 
 class ForwardingTestCase(SynchronousTestCase):
     """A mapping with an origin of its own and, where a test wants them, two to fall back on."""
@@ -440,6 +442,25 @@ class FallbackTests(ForwardingTestCase):
             self.script(REFUSED)
             incoming = self.successResultOf(self.begin(self.fall_back()))
             self.assertEqual(incoming.response.headers.pairs, ((b"A", b"1"), (b"location", expected)))
+
+
+class SwitchTests(ForwardingTestCase):
+    """Requests for another protocol."""
+
+    def test_as_others(self) -> None:
+        """They are sent again, refused and sent elsewhere like others."""
+        forwarder = self.forwarder(f"http://{SECOND}", terms=TERMS)
+        self.script(101, host=SECOND)
+        self.script(REFUSED, 101)
+        for expected in ([OWN, OWN], [OWN]):
+            answer = self.successResultOf(Deferred.fromCoroutine(forwarder.switch(GET, interim=lambda _: None)))
+            self.assertEqual((answer.response.status, self.hosts()), (101, expected))
+            self.upstream.sent.clear()
+        self.script(503)
+        for expected in ([OWN], [SECOND]):
+            self.upstream.sent.clear()
+            self.successResultOf(Deferred.fromCoroutine(forwarder.switch(GET, interim=lambda _: None)))
+            self.assertEqual(self.hosts(), expected)
 
 
 class WalkedTests(WalkTests):

@@ -4,8 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.message import HOP_BY_HOP, Headers, Origin, Request, Response
-from tests.support.values import field_values, fields, properties, tokens
+from buddyproxy.message import HOP_BY_HOP, Headers, Origin, Request, Response, held
+from tests.support.values import Large, field_values, fields, properties, tokens
 
 Pairs = list[tuple[bytes, bytes]]
 
@@ -155,6 +155,19 @@ class MessageTests(SynchronousTestCase):
         """A request shows itself without its target, header fields and content, any of which may be secret."""
         request = Request(b"POST", b"/a/b?key=hush&x", fields("Cookie: hush"), b"hush", client="192.0.2.1")
         self.assertEqual(repr(request), "<Request POST 4 bytes>")
+        self.assertEqual(repr(Request(b"PUT", b"/hush", body=Large(b"hushhush"))), "<Request PUT 8 bytes>")
+
+    def test_held(self) -> None:
+        """Content is there while somebody holds it, however he comes to let go; what is in memory is there anyway."""
+        content = Large(b"x")
+        with held(content):
+            with self.assertRaises(ValueError), held(content):
+                self.assertEqual(content.holders, 2)
+                raise ValueError
+            self.assertEqual(content.holders, 1)
+        self.assertEqual(content.holders, -1)
+        with held(b"x"):
+            pass
 
     def test_plain(self) -> None:
         """What is not given is empty."""

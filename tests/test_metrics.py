@@ -30,6 +30,14 @@ class MetricsTests(SynchronousTestCase):
             (evolve(HIT, seconds=1.25, word="uri-miss"), "GET openai /v1/models 200 uri-miss 1250.0 ms"),
             (evolve(HIT, complete=False), "GET openai /v1/models 200 hit 0.2 ms (incomplete)"),
             (
+                evolve(HIT, status=101, word="upgrade", tunnelled=(12, 3)),
+                "GET openai /v1/models 101 upgrade 0.2 ms (12 bytes up, 3 down)",
+            ),
+            (
+                evolve(HIT, status=101, word="upgrade", tunnelled=(0, 0), reason="no byte for 9 s"),
+                "GET openai /v1/models 101 upgrade 0.2 ms (0 bytes up, 0 down; no byte for 9 s)",
+            ),
+            (
                 evolve(HIT, mapping="-", path=b"-", status=404, word="unknown-mapping"),
                 "GET - - 404 unknown-mapping 0.2 ms",
             ),

@@ -6,7 +6,7 @@ from zope.interface import implementer
 
 from buddyproxy.errors import StaleConnection, UpstreamBusy, UpstreamError, UpstreamTimeout
 from buddyproxy.message import Origin
-from buddyproxy.upstream import Timeouts, Upstream
+from buddyproxy.upstream import Incoming, Switched, Timeouts, Upstream
 from buddyproxy.upstream.pool import MOST_WAITING
 from tests.support.certificates import Authority
 from tests.support.origin import ScriptedOrigin, Talk, closed_port
@@ -163,6 +163,50 @@ class LimitTests(PoolTestCase):
             await each
         await self.turns()
         self.assertEqual(sum(talk.lost is None for talk in self.origin.talks), 64)
+
+
+class AloneTests(PoolTestCase):
+    """A request to change to another protocol has a connection of its own."""
+
+    def switch(self, target: bytes) -> Deferred[Incoming | Switched]:
+        """Ask for another protocol."""
+        to = Origin("http", self.origin.host, self.origin.port)
+        fields = ((b"Connection", b"upgrade"), (b"Upgrade", b"echo"))
+        return Deferred.fromCoroutine(self.upstream.switch(request(target, headers=fields), to, self.NO_LIMITS))
+
+    async def test_new(self) -> None:
+        """It takes none that was kept; where there may be no more, an idle one gives way."""
+        for limit in (2, 1):
+            self.asked.clear()
+            await self.start(limit)
+            first = self.begin(b"/1")
+            await self.arrived(b"/1")
+            await self.answer(0)
+            await first
+            switching = self.switch(b"/2")
+            await self.arrived(b"/1", b"/2")
+            await self.answer(1)
+            (await switching).abort()
+            await self.turns()
+            self.assertEqual(len(self.origin.talks), 2)
+            self.assertEqual(sum(talk.lost is None for talk in self.origin.talks), limit)
+
+    async def test_counts(self) -> None:
+        """It waits where all are in use, and others wait for it."""
+        await self.start(1)
+        first, switching, third = self.begin(b"/1"), self.switch(b"/2"), self.begin(b"/3")
+        await self.arrived(b"/1")
+        await self.answer(0)
+        await self.arrived(b"/1", b"/2")
+        await self.answer(1, b"HTTP/1.1 101 Switching\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n")
+        await self.arrived(b"/1", b"/2")
+        (await switching).abort()
+        await self.turns()
+        self.clock.advance(0)
+        await self.arrived(b"/1", b"/2", b"/3")
+        await self.answer(2)
+        await first
+        await third
 
 
 class WaitingTests(PoolTestCase):

@@ -8,6 +8,7 @@ from buddyproxy.errors import BadRequest
 from buddyproxy.message import Origin, Request
 from tests.support.origin import ScriptedOrigin, Talk
 from tests.support.upstreams import OK, UpstreamTestCase, request
+from tests.support.values import Large
 
 
 class OriginTests(SynchronousTestCase):
@@ -139,6 +140,16 @@ class TransparencyTests(UpstreamTestCase):
         )
         contents = [each.partition(b"\r\n\r\n")[2] for each in received]
         self.assertEqual(contents, [b"\r\n\r\n\0", *(some[:size] for size in (2**16 - 1, 2**16, 2**16 + 1, len(some)))])
+
+    async def test_large_content(self) -> None:
+        """Content that is not in memory arrives as it is, with its length, and is let go of then."""
+        some = bytes(range(256)) * 5000
+        sizes = (1, 2**16, 2**16 + 1, len(some))
+        contents = [Large(some[:size]) for size in sizes]
+        received = await self.sent(*(request(method=b"PUT", body=content) for content in contents))
+        for each, size in zip(received, sizes, strict=True):
+            self.assertTrue(each.endswith(b"Content-Length: %d\r\n\r\n" % size + some[:size]))
+        self.assertEqual([content.holders for content in contents], [-1] * 4)
 
     async def test_memory(self) -> None:
         """An origin that reads slowly is given no more than it takes: the rest waits with us, not in the transport."""

@@ -5,12 +5,14 @@ from typing import Any
 
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
+from twisted.internet.error import ConnectionDone
 
 from buddyproxy.config import Config
 from buddyproxy.metrics import Metrics
 from buddyproxy.service.assembly import Assembly, gate_of
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.web.site import ProxySite
+from tests.support.files import TemporaryFiles
 from tests.support.memory import spell
 from tests.support.origin import Script, Talk
 from tests.support.upstreams import OK, UpstreamTestCase
@@ -28,8 +30,8 @@ class WireTestCase(UpstreamTestCase):
         upstream = f"http://{self.origin.host}:{self.origin.port}"
         config = Config.from_mapping({"domain_mappings": {"api": {"upstream": upstream, **mapping}}})
         metrics, storage = Metrics(log_requests=False), MemoryStorage(2**20, 1000)
-        assembly = Assembly(config, gate_of(config.security), storage, self.upstream, metrics, self.clock)
-        site = ProxySite(assembly.resource(), metrics, self.clock, config.server.max_request_body)
+        assembly = Assembly(config, gate_of(config.security), storage, self.upstream, metrics, self.clock, lambda: 0.0)
+        site = ProxySite(assembly.resource(), self.clock, config.server.max_request_body)
         listening: Any = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)
         self.addCleanup(site.drain)
         self.addCleanup(listening.stopListening)
@@ -222,3 +224,68 @@ class FramingTests(WireTestCase):
         host = b"Host: 127.0.0.1:%d\r\n" % self.origin.port
         sent = b"PUT /a HTTP/1.1\r\n" + host + b"Via: 1.1 buddyproxy\r\nContent-Length: 4\r\n\r\nstay"
         self.assertEqual(self.origin.received, [sent * 2])
+
+
+class ContentTests(WireTestCase):
+    """Requests with more content than memory or a socket holds."""
+
+    content = bytes(range(256)) * 40_000
+
+    def setUp(self) -> None:
+        super().setUp()
+        self.files = TemporaryFiles(self)
+
+    def head(self, target: str = "/api/a", *fields: tuple[str, str]) -> bytes:
+        """Return the head of a request with that content."""
+        return spell("POST", target, [("Content-Length", str(len(self.content))), *fields])
+
+    async def test_expected(self) -> None:
+        """The caller is told to go on before the origin is asked, and the origin, which waits for nothing, gets all."""
+        caller = await self.caller(OK)
+        caller.send(self.head("/api/a", ("Expect", "100-continue")))
+        self.assertEqual(await caller.until(b"\r\n\r\n"), b"HTTP/1.1 100 Continue\r\n\r\n")
+        self.assertEqual(self.origin.talks, [])
+        caller.send(self.content)
+        self.assertRegex(await caller.until(b"\r\n\r\nhi"), rb"^HTTP/1.1 200 OK\r\n")
+        [received] = self.origin.received
+        head, _, content = received.partition(b"\r\n\r\n")
+        self.assertNotIn(b"Expect", head)
+        self.assertTrue(content == self.content)
+        self.clock.advance(0)
+        self.assertEqual(self.files.left(), [])
+
+    async def test_answered_early(self) -> None:
+        """An origin that answers before it has read the content gets the rest of it all the same."""
+
+        async def script(talk: Talk) -> None:
+            await talk.until(b"\r\n\r\n")
+            talk.stop_reading()
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nh")
+            await read
+            talk.resume_reading()
+            received.append(await talk.exactly(len(self.content)))
+            talk.send(b"i")
+
+        read: Deferred[None] = Deferred()
+        received: list[bytes] = []
+        caller = await self.caller(script)
+        caller.send(self.head() + self.content)
+        await caller.until(b"\r\n\r\nh")
+        self.assertEqual((received, len(self.files.left())), ([], 1))
+        read.callback(None)
+        await caller.until(b"i")
+        self.assertTrue(received == [self.content])
+        self.clock.advance(0)
+        self.assertEqual(self.files.left(), [])
+
+    async def test_refused(self) -> None:
+        """A caller who is refused, and sends everything before it reads, still gets to read why."""
+        caller = await self.caller(OK)
+        caller.stop_reading()
+        caller.send(self.head("/nowhere/a") + self.content)
+        await self.turns()
+        caller.resume_reading()
+        self.assertRegex(await caller.until(b"}\n"), rb"^HTTP/1.1 404 Not Found\r\n(?s:.)*unknown-mapping")
+        await caller.gone()
+        self.assertTrue(caller.lost and caller.lost.check(ConnectionDone), caller.lost)
+        self.assertEqual((self.origin.talks, self.files.left()), ([], []))

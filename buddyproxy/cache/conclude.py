@@ -22,9 +22,10 @@ from buddyproxy.message import Headers, Request, Response
 # How long a stale response is kept, in seconds: a 304 is cheaper than the content, and a stale answer than none.
 KEEP_STALE = 86400.0
 
-# What these say holds for the request that got them, not for the resource: a condition or expectation that failed,
-# fields that were too large (RFC 9110, 15; RFC 6585, 5).
-_OF_THE_REQUEST = frozenset({304, 412, 416, 417, 431})
+# What these say holds for the request that got them, not for the resource: a condition or expectation that failed
+# (RFC 9110, 15), or that is missing, too many requests, fields that were too large, a network that wants a login first
+# (RFC 6585, 3 to 6, which forbids to store them).
+_OF_THE_REQUEST = frozenset({304, 412, 416, 417, 428, 429, 431, 511})
 
 # The final statuses whose meaning for caches is known here (RFC 9111, 5.2.2.3): those of RFC 9110, 15, and 451.
 _UNDERSTOOD = frozenset(
@@ -202,7 +203,7 @@ def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Sto
     refusal = _freshness_refusal(arrival, directives, lifetime, age, policy)
     if refusal is not None:
         return Relay(refusal)
-    expires = arrival.response_time + (lifetime or 0.0) - age
+    expires = _expires(arrival, lifetime, age)
     draft = StoredResponse(
         key=arrival.key,
         selecting=selecting,
@@ -221,12 +222,26 @@ def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Sto
 
 def _store_part(request: Request, draft: StoredResponse, held: StoredResponse | None) -> Store | Relay:
     """Return how to store a part: with what is held of the same content, if it goes with that (RFC 9111, 3.4)."""
-    same = held is not None and held.partial and strong_etag(draft) and strong_etag(held) == strong_etag(draft)
-    onto = held if same else None
+    onto = held if held is not None and _belong_together(held, draft) else None
     if onto is None and b"if-range" in request.headers:
         # RFC 9110, 15.3.7: such a part comes without the fields that the caller has already.
         return Relay("partial")
     return Store(draft, onto)
+
+
+def _belong_together(held: StoredResponse, part: StoredResponse) -> bool:
+    """Return whether two parts are of one content, by a strong validator, and for the same requests.
+
+    A part may come without Vary, and then has it from the other (RFC 9110, 15.3.7).
+    """
+    etag = strong_etag(part)
+    alike = b"vary" not in part.headers or part.selecting == held.selecting
+    return alike and held.partial and etag is not None and etag == strong_etag(held)
+
+
+def _expires(arrival: Arrival, lifetime: float | None, age: float) -> float:
+    """Return when a response stops being fresh; expired long before it was made, it is kept like others."""
+    return arrival.response_time + max(0.0, lifetime or 0.0) - age
 
 
 def _with_fields(response: Response, headers: Headers) -> Response:
@@ -340,7 +355,14 @@ def _confirmed(arrival: Arrival, nominated: Sequence[StoredResponse], policy: Po
         candidates = [stored for stored in nominated if modified in (None, stored.headers.get(b"last-modified"))]
     else:
         candidates = []
-    return _freshen(arrival, candidates[0], policy) if candidates else Refetch()
+    if not candidates:
+        return Refetch()
+    freshened = _freshen(arrival, candidates[0], policy)
+    strong = etag is not None and etag.startswith(b'"')
+    if policy.shared and isinstance(freshened, Freshen) and strong and not strong_etag(candidates[0]):
+        # To the letter, a strong entity tag updates only what has the same: this one is confirmed, and stays as it is.
+        return Freshen(candidates[0])
+    return freshened
 
 
 def _freshen_by_head(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshen | Relay:
@@ -386,9 +408,9 @@ def _freshen(arrival: Arrival, stored: StoredResponse, policy: Policy) -> Freshe
     selecting = selecting_fields(arrival.request, response, policy)
     if selecting is None or _hides(arrival, policy) or not _keepable(stored, response, policy):
         return Refetch()
-    lifetime = freshness_lifetime(response, policy, arrival.response_time) or 0.0
+    lifetime = freshness_lifetime(response, policy, arrival.response_time)
     age = initial_age(response.headers, arrival.request_time, arrival.response_time)
-    expires = arrival.response_time + lifetime - age
+    expires = _expires(arrival, lifetime, age)
     return Freshen(
         evolve(
             stored,

@@ -49,12 +49,13 @@ def explicit_lifetime(headers: Headers, directives: CacheControl, response_time:
 
 
 def _until(expires: list[bytes], headers: Headers, response_time: float) -> float:
-    """Return the seconds from the response's date to the earliest of `expires`; 0 where one is no date (5.3)."""
-    moments = [parse_date(value, response_time) for value in expires]
-    known = [moment for moment in moments if moment is not None]
-    if len(known) < len(moments):
-        return 0.0
-    return min(max(0.0, min(known) - date_of(headers, response_time)), LONGEST)
+    """Return the seconds from the response's date to the earliest of `expires`; negative where that came before it.
+
+    What is no date counts as the moment the response was made: already expired (RFC 9111, 5.3).
+    """
+    made = date_of(headers, response_time)
+    moments = (parse_date(value, response_time) for value in expires)
+    return min(min(made if moment is None else moment for moment in moments) - made, LONGEST)
 
 
 def _heuristic(response: Response, directives: CacheControl, response_time: float) -> float | None:

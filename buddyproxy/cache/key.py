@@ -10,7 +10,7 @@ different credentials never share a stored response, and the key gives nothing a
 
 The content counts whole. JSON is brought to one form first (object members sorted, no white space, strings spelled one
 way, numbers as written), because clients order members as they like; what is not clean JSON, or large, counts byte for
-byte. So do the fields that say how to read it.
+byte, and by its digest alone where it is too large to be held in memory. So do the fields that say how to read it.
 
 A mapping may have it otherwise: header fields that count too, query parameters and members of JSON that do not. What
 was left out is named in the key, so that two settings never read each other's responses: once a member counts again,
@@ -162,21 +162,24 @@ def _named_fields(headers: Headers, policy: Policy, secret: bytes) -> tuple[byte
 
 def _content(request: Request, policy: Policy) -> tuple[bytes, ...]:
     """Return what the key holds of the content, with the fields that tell how to read it."""
-    if not request.body:
+    body = request.body
+    if not body:
         return ()
     media_type = request.headers.combined(b"content-type") or b""
     coding = request.headers.combined(b"content-encoding") or b""
+    if not isinstance(body, bytes):
+        return b"sha256", media_type, coding, body.digest
     essence, *parameters = (part.strip(b" \t") for part in media_type.split(b";"))
     essence = essence.lower()
     if not coding and (essence == b"application/json" or essence.endswith(b"+json")):
         ignored = policy.ignore_body
-        canonical = canonical_json(request.body, ignored) if len(request.body) <= RESPELLED else None
+        canonical = canonical_json(body, ignored) if len(body) <= RESPELLED else None
         if canonical is not None:
             # JSON is UTF-8 whatever `charset` says (RFC 8259, 8.1); other parameters may matter (RFC 9110, 8.3.1).
             telling = (parameter for parameter in parameters if not parameter.lower().startswith(b"charset="))
             left_out = (b"without", _framed(".".join(path).encode() for path in ignored)) if ignored else ()
             return *left_out, b"json", canonical, essence, *telling
-    return b"bytes", media_type, coding, request.body
+    return b"bytes", media_type, coding, body
 
 
 def _framed(parts: Iterable[bytes]) -> bytes:

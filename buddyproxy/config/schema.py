@@ -15,7 +15,7 @@ from attrs import frozen
 
 from buddyproxy.config import addresses, values
 from buddyproxy.config.addresses import Network
-from buddyproxy.config.quantities import MB, parse_duration, parse_size
+from buddyproxy.config.quantities import HOUR, MB, parse_duration, parse_size
 from buddyproxy.config.reading import (
     Draft,
     Entries,
@@ -214,6 +214,10 @@ class Timeouts(Section):
     idle: float = setting(_timeout, 120.0)
     total: float = setting(parse_duration, 0.0)
     """0: no limit."""
+    tunnel_idle: float = setting(_timeout, HOUR)
+    """After a 101, without a byte in either direction."""
+    tunnel_total: float = setting(parse_duration, 0.0)
+    """After a 101, altogether; 0: no limit."""
 
 
 @frozen(kw_only=True)

@@ -47,7 +47,7 @@ from buddyproxy.exchange.claims import Claim, Claims
 from buddyproxy.exchange.fetches import Fetch, Fetches
 from buddyproxy.exchange.searches import Searches
 from buddyproxy.flight import Flight
-from buddyproxy.message import Request, Response
+from buddyproxy.message import Request, Response, held
 from buddyproxy.storage import Storage
 from buddyproxy.storage.selection import Selection
 from buddyproxy.upstream import Incoming, Interim
@@ -183,8 +183,24 @@ class Exchange:
         self._fetches.add(name, fetch)
 
         over = partial(self._fetches.remove, name, fetch)
-        fetch.begin(self._ask(evolve(visit, over=over), question))
+        fetch.begin(self._ask_for_all(evolve(visit, over=over), question))
         return fetch
+
+    async def _ask_for_all(self, visit: _Visit, question: Question) -> "_Outcome":
+        """Ask for whoever waits, and so hold the content: the caller whose it is may leave."""
+        with held(visit.request.body):
+            return await self._ask(visit, question)
+
+    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
+        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
+
+        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
+        """
+        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
+        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
+        self._invalidate(arrival, visit.policy)
+        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
+        return Answer(arrival.response, Flight(incoming), status)
 
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
         search = self._searches.of(uri) if policy.no_vary_search else None

@@ -64,7 +64,7 @@ class ProxyService(Service):
         self._listening = False
         self._running: _Running | None = None
         self.metrics = Metrics(log_requests=logs_requests(config.logging))
-        self._site = ProxySite(Resource(), self.metrics, reactor, config.server.max_request_body)
+        self._site = ProxySite(Resource(), reactor, config.server.max_request_body)
 
     @property
     def urls(self) -> list[str]:

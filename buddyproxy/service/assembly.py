@@ -39,6 +39,7 @@ from buddyproxy.upstream import Timeouts, Upstream
 from buddyproxy.web.admin import admin_resource
 from buddyproxy.web.proxied import Passage, Proxied
 from buddyproxy.web.tree import landing_page, tree
+from buddyproxy.web.upgrading import TunnelLimits
 
 MB = 2**20
 
@@ -115,8 +116,10 @@ class Assembly:
         policies = Policies.build(name, mapping, self.config.cache, base.path)
         return Passage(
             Exchange(policies, self.storage, forwarder.send, self.reactor),
+            forwarder.switch,
             Outward(changes(mapping.request_headers), mapping.forwarded, self.config.security.trusted_proxies),
             changes(mapping.response_headers),
+            TunnelLimits(mapping.timeouts.tunnel_idle, mapping.timeouts.tunnel_total),
         )
 
     def _forwarder(self, mapping: DomainMapping) -> Forwarder:

@@ -38,12 +38,14 @@ class Connections:
         self._pools: dict[Origin, Pool] = {}
         self._limits: dict[Origin, int] = {}
 
-    def agent_for(self, origin: Origin, patience: Patience, interim: Interim) -> IAgent:
+    def agent_for(
+        self, origin: Origin, patience: Patience, interim: Interim, kind: type[WireRequest] = WireRequest
+    ) -> IAgent:
         """Return an agent that asks `origin`, tells `patience` how far it is, and hands `interim` what comes before.
 
-        Raises `UpstreamError` where the origin's `ca_file` cannot be used.
+        Its requests are of the `kind` given. Raises `UpstreamError` where the origin's `ca_file` cannot be used.
         """
-        return _OriginAgent(self._pool_of(origin), origin, patience, interim)
+        return _OriginAgent(self._pool_of(origin), origin, patience, interim, kind)
 
     def limit(self, origin: Origin, connections: int) -> None:
         """Allow so many connections to `origin` from now on."""
@@ -109,6 +111,7 @@ class _OriginAgent:
     _origin: Origin
     _patience: Patience
     _interim: Interim
+    _kind: type[WireRequest]
 
     def request(
         self,
@@ -120,7 +123,7 @@ class _OriginAgent:
         """Send a request for `uri`, the origin's root and the exact request-target; fires with an answer's head."""
         assert isinstance(headers, WireHeaders)
         target = uri[len(self._origin.root) :]
-        request = WireRequest(method, target, headers, bodyProducer, self)
+        request = self._kind(method, target, headers, bodyProducer, self)
         return Deferred.fromCoroutine(self._send(request))
 
     def sent(self) -> None:
@@ -133,7 +136,7 @@ class _OriginAgent:
             self._interim(head(response))
 
     async def _send(self, request: WireRequest) -> IResponse:
-        connection = await self._connect()
+        connection = await self._connect(request.alone)
         self._patience.wait_for("send")
         try:
             return await connection.request(request)
@@ -142,9 +145,9 @@ class _OriginAgent:
                 raise
             raise self._unanswered(connection, error) from error
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, alone: bool) -> Connection:
         try:
-            return await self._pool.acquire(self._patience.wait_for)
+            return await self._pool.acquire(self._patience.wait_for, alone)
         except FOREIGN as error:
             if cancelled(error):
                 raise

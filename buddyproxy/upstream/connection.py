@@ -12,7 +12,7 @@ from typing import Any
 
 from OpenSSL import SSL
 from twisted.internet.defer import CancelledError, Deferred, fail, maybeDeferred, succeed
-from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IReactorTime
+from twisted.internet.interfaces import IDelayedCall, IHandshakeListener, IPushProducer, IReactorTime
 from twisted.internet.protocol import connectionDone
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
@@ -32,6 +32,19 @@ _CLOSING = 5.0
 """Seconds a connection may take to close in order (TLS waits for the other end) before it is cut."""
 
 
+def end_in_order(transport: Any) -> None:
+    """Have `transport` send what was written, then the end, while what comes is read until its own end.
+
+    To close with bytes unread would be a reset, which takes from the other side what it has not read (RFC 9112, 9.6).
+    """
+    transport.unregisterProducer()
+    transport.resumeProducing()
+    if isinstance(transport, TLSMemoryBIOProtocol):
+        transport.loseConnection()  # which waits for the other side's end
+    else:
+        transport.loseWriteConnection()
+
+
 class Reins(TransportProxyProducer):
     """What the reader of a response may do to its connection, until the response is complete."""
 
@@ -39,6 +52,21 @@ class Reins(TransportProxyProducer):
         """Cut the connection."""
         if self._producer is not None:
             self._producer.abortConnection()
+
+    def write(self, data: bytes) -> None:
+        """Send `data`, where the connection has changed to another protocol."""
+        if self._producer is not None:
+            self._producer.write(data)
+
+    def registerProducer(self, producer: IPushProducer, streaming: bool) -> None:
+        """Have `producer` wait while the connection takes no more (`IConsumer`)."""
+        if self._producer is not None:
+            self._producer.registerProducer(producer, streaming)
+
+    def end(self) -> None:
+        """Send what was written, then the end; what comes is read until its own."""
+        if self._producer is not None:
+            end_in_order(self._producer)
 
 
 @implementer(IHandshakeListener)

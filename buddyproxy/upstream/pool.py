@@ -1,8 +1,8 @@
 """The connections to one origin: those in use, those kept for the next request, and who waits for one.
 
-There are never more than the limit, those being opened and those being closed included. Who finds all of them in use
-waits, and gets one in the order of asking. What the endpoint of an origin is, and how long anybody waits, is not known
-here.
+There are no more than the limit, those being opened and those being closed included; only an idle one that has to make
+room for a new one is not waited for. Who finds all of them in use waits, and gets one in the order of asking. What the
+endpoint of an origin is, and how long anybody waits, is not known here.
 """
 
 from collections import deque
@@ -57,8 +57,8 @@ class Pool:
         self._limit = connections
         self._wake()
 
-    async def acquire(self, enter: Callable[[Phase], None]) -> Connection:
-        """Return a connection for one request: one that was kept and is still good, or a new one.
+    async def acquire(self, enter: Callable[[Phase], None], alone: bool = False) -> Connection:
+        """Return a connection for one request: a new one, or, unless it is to be `alone`, one that was kept.
 
         `enter` is told what is being waited for. Raises `NoConnectionFree` where too many wait already, and whatever
         the endpoint fails with; nothing has been sent then.
@@ -66,7 +66,9 @@ class Pool:
         if self._waiting or not self._ready():
             enter("queue")
             await self._turn()
-        if not self._idle:
+        if alone and self._count >= self._limit:
+            self._drop(next(iter(self._idle)))
+        if alone or not self._idle:
             return await self._open(enter)
         connection, ending = self._idle.popitem()
         ending.cancel()

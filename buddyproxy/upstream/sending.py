@@ -7,15 +7,17 @@ from treq.cookies import IndexableCookieJar
 from twisted.internet.defer import CancelledError
 from twisted.internet.interfaces import IReactorTime
 from twisted.web.http_headers import InvalidHeaderName
+from twisted.web.iweb import IResponse
 
-from buddyproxy.errors import BadRequest, UpstreamError
+from buddyproxy.errors import BadRequest, ProxyError
 from buddyproxy.message import Origin, Request, Response
 from buddyproxy.upstream.agent import Connections, EndpointFor
 from buddyproxy.upstream.failures import FOREIGN, cancelled, explained
 from buddyproxy.upstream.incoming import Incoming, Interim
 from buddyproxy.upstream.patience import Patience, Timeouts
 from buddyproxy.upstream.transparent import Content, TransparentClient
-from buddyproxy.upstream.wire import WireHeaders
+from buddyproxy.upstream.tunnel import Switched
+from buddyproxy.upstream.wire import UpgradeRequest, WireHeaders, WireRequest
 
 _TOKEN = re.compile(rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+\Z")
 _TARGET = re.compile(rb"/[\x21-\x7e]*\Z")
@@ -44,6 +46,7 @@ class Upstream:
         self._clock: IReactorTime = clock or reactor
         self._connections = Connections(reactor, self._clock, endpoint_for)
         self._no_cookies = IndexableCookieJar()
+        self._switched: set[Switched] = set()
 
     def limit(self, origin: Origin, connections: int) -> None:
         """Allow at most so many connections to `origin` at once from now on; further requests wait for their turn."""
@@ -69,15 +72,44 @@ class Upstream:
         as `UpstreamTimeout` where it took too long, as `Unanswered` where the connection ended without an answer, as
         `UpstreamBusy` where none was free.
         """
-        headers = _head(request, origin)
         patience = Patience(self._clock, timeouts, origin, began)
+        arriving = await self._ask(request, origin, patience, interim, WireRequest)
+        return Incoming(arriving, origin, patience)
+
+    async def switch(
+        self,
+        request: Request,
+        origin: Origin,
+        timeouts: Timeouts,
+        interim: Interim = _unheard,
+        began: float | None = None,
+    ) -> Incoming | Switched:
+        """Send `request`, which asks for another protocol by `Connection` and `Upgrade`, on a connection of its own.
+
+        Returns a `Switched` where the origin agrees to one of the protocols named (RFC 9110, 7.8), and its answer
+        where it does not. Raises as `send` does, but no `StaleConnection`.
+        """
+        patience = Patience(self._clock, timeouts, origin, began)
+        arriving = await self._ask(request, origin, patience, interim, UpgradeRequest)
+        if arriving.code != 101:
+            return Incoming(arriving, origin, patience)
+        patience.end()
+        switched = Switched(arriving, self._switched.discard)
+        self._switched.add(switched)
+        return switched
+
+    async def _ask(
+        self, request: Request, origin: Origin, patience: Patience, interim: Interim, kind: type[WireRequest]
+    ) -> IResponse:
+        """Send `request` and return the head of the answer, the content waiting behind it."""
         try:
-            client = TransparentClient(self._connections.agent_for(origin, patience, interim), self._no_cookies)
+            headers = _head(request, origin)
+            client = TransparentClient(self._connections.agent_for(origin, patience, interim, kind), self._no_cookies)
             method, uri = request.method.decode("ascii"), origin.root + request.target
             answered = client.request(method, uri, headers=headers, data=_content(request, patience))
             patience.give_up(answered.cancel)
-            return Incoming(await answered, origin, patience)
-        except UpstreamError:
+            return await answered
+        except ProxyError:
             patience.end()
             raise
         except FOREIGN as error:
@@ -89,7 +121,12 @@ class Upstream:
             raise explained(error, origin) from error
 
     async def close(self) -> None:
-        """Close idle connections now, and those in use after their response; returns when the idle ones are closed."""
+        """Close idle connections now, and those in use after their response; returns when the idle ones are closed.
+
+        Connections that have changed to another protocol are cut.
+        """
+        for switched in list(self._switched):
+            switched.abort()
         await self._connections.close()
 
 

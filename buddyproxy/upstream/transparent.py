@@ -6,6 +6,7 @@ an agent as it is, and treq's response comes back.
 """
 
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 from treq.client import HTTPClient
@@ -15,6 +16,8 @@ from twisted.internet.interfaces import IConsumer
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer
 from zope.interface import implementer
+
+from buddyproxy.message import LargeContent, held
 
 _SLICE = 64 * 1024
 """Bytes given to a transport at once: as many as it buffers before it asks us to wait."""
@@ -40,9 +43,10 @@ class TransparentClient(HTTPClient):
 class Content:
     """A request's content, given to the transport no faster than it goes out."""
 
-    def __init__(self, content: bytes, moved: Callable[[], None]) -> None:
+    def __init__(self, content: bytes | LargeContent, moved: Callable[[], None]) -> None:
         self.length = len(content)
-        self._content = content
+        self._content: bytes | LargeContent = content
+        self._holding = ExitStack()
         self._moved = moved
         self._offset = 0
         self._paused = False
@@ -51,6 +55,7 @@ class Content:
 
     def startProducing(self, consumer: IConsumer) -> Deferred[None]:
         """Write to `consumer`; fires when all is written."""
+        self._holding.enter_context(held(self._content))
         self._consumer = consumer
         self.resumeProducing()
         return self._done
@@ -75,3 +80,4 @@ class Content:
         """Write no more at all."""
         self._stopped = True
         self._content = b""
+        self._holding.close()

@@ -4,7 +4,8 @@ Theory of operation. Twisted's client is made for programs that want an answer; 
 be fooled by it. Each of these changes that, as a subclass:
 
 - `WireHeaders` keeps the names and the order of fields as written, which Twisted's `Headers` does not.
-- `WireRequest` writes exactly those, and no field of its own but the length of the content.
+- `WireRequest` writes exactly those, and no field of its own but the length of the content; `UpgradeRequest` is one
+  that asks for another protocol.
 - `Parser` keeps every field of a response, those of the connection included; hands on interim responses; refuses what
   cannot be forwarded safely; settles doubtful framing before anybody relies on it (RFC 9112, 6.3); and tells a body
   that broke off from one that ended, also where only the end of the connection marks the end of the body.
@@ -20,6 +21,7 @@ from twisted.internet.defer import Deferred, succeed
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 from twisted.web._newclient import BODY, HTTPClientParser, Request, ResponseFailed
+from twisted.web.http import _IdentityTransferDecoder
 from twisted.web.http_headers import Headers
 from twisted.web.iweb import IBodyProducer, IResponse
 
@@ -69,6 +71,9 @@ class Progress(Protocol):
 class WireRequest(Request):
     """A request that goes out as it is given: the length of its content, if it has any, is all that is added."""
 
+    alone = False
+    """Whether it must not share its connection with the requests before it."""
+
     def __init__(
         self,
         method: bytes,
@@ -79,6 +84,10 @@ class WireRequest(Request):
     ) -> None:
         super().__init__(method, target, headers, content, persistent=True)
         self.progress = progress
+
+    def allows(self, protocols: set[bytes]) -> bool:
+        """Tell whether the connection may change to `protocols`, given in lower case (RFC 9110, 7.8)."""
+        return False
 
     def writeTo(self, transport: Any) -> Deferred[None]:
         """Write the request to `transport`; fires when it is all handed over."""
@@ -96,11 +105,22 @@ class WireRequest(Request):
         transport.write(b"".join(lines))
 
 
+class UpgradeRequest(WireRequest):
+    """A request to go on in one of the protocols that its `Upgrade` names; it has a connection of its own."""
+
+    alone = True
+
+    def allows(self, protocols: set[bytes]) -> bool:
+        """Tell whether `protocols` were asked for."""
+        return bool(protocols) and protocols <= _members(self.headers, b"Upgrade")
+
+
 class Parser(HTTPClientParser):
     """Reads one response."""
 
     headers: WireHeaders
     request: WireRequest
+    transport: Any
 
     def __init__(self, request: WireRequest, finisher: Callable[[bytes], None], answered: Callable[[], None]) -> None:
         super().__init__(request, finisher)
@@ -139,6 +159,9 @@ class Parser(HTTPClientParser):
 
     def allHeadersReceived(self) -> None:
         """Settle how the content is framed, then hand over the head."""
+        if self.response.code == 101 and self.request.allows(_members(self.connHeaders, b"Upgrade")):
+            self._switch()
+            return
         if self.response.code < 200:
             self._interim()
             return
@@ -168,6 +191,14 @@ class Parser(HTTPClientParser):
         self.connectionMade()
         del self.response
         self.request.progress.interim(response)
+
+    def _switch(self) -> None:
+        """Take all that follows for the other protocol's: handed on like content that only the connection ends."""
+        self._answered()
+        self.transport.pauseProducing()
+        self.switchToBodyMode(_IdentityTransferDecoder(None, self.response._bodyDataReceived, self._finished))
+        self._responseDeferred.callback(self.response)
+        del self._responseDeferred
 
     def _settle_length(self) -> None:
         """Make one length of several that agree (RFC 9112, 6.3)."""
@@ -203,8 +234,7 @@ class Parser(HTTPClientParser):
 
     def _closes(self) -> bool:
         """Tell whether the origin ends the connection after this response (RFC 9112, 9.3)."""
-        values = self.connHeaders.getRawHeaders(b"Connection", ())
-        options = {option.strip().lower() for value in values for option in value.split(b",")}
+        options = _members(self.connHeaders, b"Connection")
         return b"close" in options or (self.response.version < (b"HTTP", 1, 1) and b"keep-alive" not in options)
 
     def _contradicts_itself(self) -> bool:
@@ -225,3 +255,9 @@ class Parser(HTTPClientParser):
         if rest:
             self._keep_no_longer()
         super()._finished(rest)
+
+
+def _members(headers: Headers, name: bytes) -> set[bytes]:
+    """Return the members of the simple list `name`, in lower case."""
+    values = headers.getRawHeaders(name, ())
+    return {member for value in values for part in value.split(b",") if (member := part.strip(b" \t").lower())}

@@ -34,6 +34,7 @@ _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.UpstreamUnavailable: 503,
     errors.UpstreamError: 502,
     errors.NotCached: 504,
+    errors.InsufficientStorage: 507,
     errors.LoopDetected: 508,
 }
 
@@ -71,6 +72,11 @@ def deliver_interim(request: ServerRequest, response: Response) -> None:
     # RFC 9110, 8.6 and 9112, 6.1: it has no content, and so says nothing of how it is framed.
     fields = response.headers.end_to_end().without({b"content-length"})
     channel.writeHeaders(b"HTTP/1.1", b"%d" % response.status, response.reason, _on_the_wire(fields))
+
+
+def deliver_switch(request: ServerRequest, reason: bytes, fields: Headers) -> None:
+    """Tell the caller of `request` that the connection changes to another protocol (RFC 9110, 15.2.2)."""
+    request.channel.writeHeaders(b"HTTP/1.1", b"101", reason, _on_the_wire(fields))
 
 
 def deliver_error(request: ServerRequest, error: errors.ProxyError, status: CacheStatus | None = None) -> None:

@@ -4,25 +4,29 @@ The walk of a request (gate, routing, filters, exchange, delivery) in the order 
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from functools import partial
+from typing import Protocol, TypedDict, Unpack
 
-from attrs import define, evolve, field, frozen
+from attrs import define, evolve, frozen
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from twisted.web.server import Request as ServerRequest
 
+from buddyproxy.cache.status import CacheStatus
 from buddyproxy.errors import BadRequest, ProxyError
 from buddyproxy.exchange import Answer, Clock, Exchange, Failed
 from buddyproxy.filters import FieldChanges, Outward
 from buddyproxy.gate import Admitted, Gate
-from buddyproxy.message import Headers, Request, Response
+from buddyproxy.message import Headers, Request, Response, held
 from buddyproxy.metrics import Metrics, Outcome
 from buddyproxy.routing import Route, RoutingTable
-from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, deliver_json, status_of
+from buddyproxy.upstream import Incoming, Interim, Switched
+from buddyproxy.web.delivery import deliver, deliver_error, deliver_interim, deliver_json, deliver_switch, status_of
+from buddyproxy.web.site import ProxyRequest
+from buddyproxy.web.upgrading import Caller, Ended, Tunnel, TunnelLimits
 
 _log = Logger(namespace="buddyproxy")
 
@@ -30,22 +34,49 @@ _log = Logger(namespace="buddyproxy")
 _HOST = re.compile(rb"(?:[A-Za-z0-9._~!$&'()*+,;=%-]*|\[[0-9A-Za-z:.]+\])(?::[0-9]*)?\Z")
 
 
+class Switch(Protocol):
+    """Asks an origin for another protocol."""
+
+    def __call__(self, request: Request, *, interim: Interim) -> Awaitable[Switched | Incoming]:
+        """Send `request`, and return the answer's head or, where the origin agrees, the connection."""
+
+
 @frozen
 class Passage:
     """One mapping's way through: what is changed going out, the exchange, what is changed coming back."""
 
     exchange: Exchange
-    outward: Outward = field(factory=Outward)
-    inward: FieldChanges = field(factory=FieldChanges)
+    switch: Switch
+    """Asks the origin for another protocol; raises `UpstreamError`."""
+    outward: Outward
+    inward: FieldChanges
+    limits: TunnelLimits
+
+    async def upgrade(self, asking: Request, uri: bytes, interim: Interim) -> Switched | Answer | Failed:
+        """Ask the origin for another protocol, past the cache; what else it answers is an answer like any other."""
+        try:
+            reply = await self.switch(asking, interim=interim)
+        except ProxyError as error:
+            return Failed(error, CacheStatus(fwd="bypass", detail=error.code))
+        return reply if isinstance(reply, Switched) else self.exchange.relay(asking, uri, reply, "upgrade")
 
 
 @define
 class _Visit:
     """A request on its walk: where it came from, and where it leads once that is known."""
 
-    wire: ServerRequest
+    wire: ProxyRequest
     began: float
+    """When its last byte was there, or else its head."""
     route: Route | None = None
+
+
+class _More(TypedDict, total=False):
+    """What there may be to say of an outcome beyond its status and its word."""
+
+    reason: str
+    complete: bool
+    tunnelled: tuple[int, int]
 
 
 class Proxied(Resource):
@@ -63,7 +94,7 @@ class Proxied(Resource):
         self._metrics = metrics
         self._clock = clock
 
-    def render(self, request: ServerRequest) -> int:
+    def render(self, request: ProxyRequest) -> int:
         """Begin answering; the response follows."""
         visit = _Visit(request, self._clock.seconds())
         walking = Deferred.fromCoroutine(self._walk(visit))
@@ -73,21 +104,33 @@ class Proxied(Resource):
 
     async def _walk(self, visit: _Visit) -> None:
         try:
-            admitted = self._gate.admit(received(visit.wire))
+            admitted = self._gate.admit(head(visit.wire))
             route = self._table.route(admitted.request.target)
             visit.route = route
             admitted.check(route.name)
             passage = self._passages[route.name]
             outgoing = passage.outward.apply(admitted.request, route.base.origin.authority, route.target)
+            # By the head it may go on. Before this nothing of its content was taken, nor the caller told to send any.
+            body = await visit.wire.receive()
         except ProxyError as refusal:
             self._refuse(visit, refusal)
             return
+        if body:
+            outgoing, visit.began = evolve(outgoing, body=body), self._clock.seconds()
         returning = partial(self._returning, passage=passage, route=route, admitted=admitted)
 
         def interim(response: Response) -> None:
             deliver_interim(visit.wire, returning(response))
 
-        match await passage.exchange.respond(outgoing, route.uri, interim):
+        asking = passage.outward.upgrade(admitted.request, outgoing) if visit.wire.clientproto == b"HTTP/1.1" else None
+        if asking is None:
+            with held(body):
+                reply: Switched | Answer | Failed = await passage.exchange.respond(outgoing, route.uri, interim)
+        else:
+            reply = await passage.upgrade(asking, route.uri, interim)
+        match reply:
+            case Switched() as switched:
+                self._join(visit, passage, switched)
             case Answer() as answer:
                 response = returning(answer.response)
                 self._deliver(visit, answer if response is answer.response else evolve(answer, response=response))
@@ -120,6 +163,18 @@ class Proxied(Resource):
 
         deliver(visit.wire, answer, done)
 
+    def _join(self, visit: _Visit, passage: Passage, switched: Switched) -> None:
+        """Tell the caller that its connection is the origin's from now on, and make it so."""
+        wire, channel = visit.wire, visit.wire.channel
+        assert wire.site is not None
+
+        def told(ended: Ended) -> None:
+            self._observe(visit, 101, "upgrade", reason=ended.reason, tunnelled=(ended.up, ended.down))
+
+        head = switched.response
+        deliver_switch(wire, head.reason, passage.inward.apply_to_switch(head.headers))
+        Tunnel(Caller(channel), switched, passage.limits, wire.site.reactor.callLater, told).begin()
+
     def _refuse(self, visit: _Visit, error: ProxyError) -> None:
         deliver_error(visit.wire, error)
         self._observe(visit, status_of(error), error.code)
@@ -136,7 +191,7 @@ class Proxied(Resource):
             deliver_json(visit.wire, 500, {"error": {"code": "internal", "message": "buddyproxy failed; see its log"}})
         self._observe(visit, 500, "internal", complete=False)
 
-    def _observe(self, visit: _Visit, status: int, word: str, *, reason: str = "", complete: bool = True) -> None:
+    def _observe(self, visit: _Visit, status: int, word: str, **more: Unpack[_More]) -> None:
         route = visit.route
         self._metrics.observe(
             Outcome(
@@ -146,14 +201,13 @@ class Proxied(Resource):
                 status=status,
                 word=word,
                 seconds=self._clock.seconds() - visit.began,
-                reason=reason,
-                complete=complete,
+                **more,
             )
         )
 
 
-def received(wire: ServerRequest) -> Request:
-    """Return the value of a request that twisted.web received. Raises `BadRequest` where its Host is not one host."""
+def head(wire: ProxyRequest) -> Request:
+    """Return a request as far as its head says. Raises `BadRequest` where its Host is not one host."""
     fields = tuple((name, value) for name, values in wire.requestHeaders.getAllRawHeaders() for value in values)
     hosts = wire.requestHeaders.getRawHeaders(b"host", ())
     if len(hosts) > 1 or not all(map(_HOST.match, hosts)) or (not hosts and wire.clientproto != b"HTTP/1.0"):
@@ -162,7 +216,6 @@ def received(wire: ServerRequest) -> Request:
         method=wire.method,
         target=wire.uri,
         headers=Headers(fields),
-        body=wire.content.read() if wire.content is not None else b"",
         client=getattr(wire.client, "host", "") or "",
         secure=wire.isSecure(),
     )

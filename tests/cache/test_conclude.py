@@ -882,7 +882,7 @@ class FailureTests(SynchronousTestCase):
             ("HEAD", Request(b"HEAD", b"/thing"), _validation(granted), 503, served),
             ("another status", get(), _validation(granted), 501, error),
             ("another status of the server's", get(), _validation(granted), 505, error),
-            ("an error of the caller's", get(), _validation(granted), 429, error),
+            ("an error of the caller's", get(), _validation(granted), 403, error),
             ("not granted", get(), _validation(bare), 503, error),
             ("by the caller", get("Cache-Control: stale-if-error=30"), _validation(bare), 503, Stale(bare, 80, -20)),
             ("the caller wants it fresh", get("Cache-Control: no-cache"), _validation(granted), 503, error),

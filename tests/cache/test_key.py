@@ -11,7 +11,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from buddyproxy.cache.key import RESPELLED, canonical_json, credential_partition, primary_key
 from buddyproxy.cache.policy import CREDENTIALS, Policy
 from buddyproxy.message import Headers, Request
-from tests.support.values import BUDDY, RFC9111, fields, get, post, properties
+from tests.support.values import BUDDY, RFC9111, Large, fields, get, post, properties
 
 URI = b"https://origin.example/thing"
 SECRET = b"s" * 32
@@ -69,6 +69,11 @@ class PrimaryKeyTests(SynchronousTestCase):
             "content of a type of JSON": _key(post(octets, "Content-Type: application/ld+json")),
             "the same, with a parameter": _key(post(octets, "Content-Type: application/ld+json; profile=a")),
             "the same, another parameter": _key(post(octets, "Content-Type: application/ld+json; profile=A")),
+            "large content": _key(post(Large(octets))),
+            "other large content": _key(post(Large(octets + b" "))),
+            "large content of another type": _key(post(Large(octets), JSON)),
+            "large content, encoded": _key(post(Large(octets), JSON, "Content-Encoding: gzip")),
+            "its digest as content": _key(post(Large(octets).digest)),
             "encoded content": _key(post(octets, JSON, "Content-Encoding: gzip")),
             "content encoded otherwise": _key(post(octets, JSON, "Content-Encoding: br")),
             "content encoded twice": _key(post(octets, JSON, "Content-Encoding: br", "Content-Encoding: gzip")),
@@ -122,6 +127,12 @@ class PrimaryKeyTests(SynchronousTestCase):
         ):
             self.assertNotEqual(_key(post(one, *lines)), _key(post(other, *lines)), case)
             self.assertEqual(_key(post(one, *lines)), _key(post(one, *lines)), case)
+
+    def test_large_content(self) -> None:
+        """Content too large for memory counts whole, wherever it is kept."""
+        plain, copy = Large(b"x" * 1000), Large(b"x" * 1000)
+        self.assertEqual(_key(post(plain, JSON)), _key(post(copy, JSON)))
+        self.assertNotEqual(_key(post(plain, JSON)), _key(post(Large(b"x" * 999 + b"y"), JSON)))
 
     def test_media_type_without_json_counts_as_written(self) -> None:
         """A type may tell how to read the content, and so does each of its parameters."""

@@ -26,7 +26,7 @@ IN_FORCE = {
     "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.breaker": "enabled failure_ratio window minimum_requests open_for",
-    "domain_mappings.*.timeouts": "connect tls first_byte idle total",
+    "domain_mappings.*.timeouts": "connect tls first_byte idle total tunnel_idle tunnel_total",
     "domain_mappings.*.request_headers": "set remove",
     "domain_mappings.*.response_headers": "set remove",
 }

@@ -146,6 +146,8 @@ DOCUMENTED: dict[str, list[tuple[str, object, object, object]]] = {
         ("timeouts.first_byte", None, "1m", 60.0),
         ("timeouts.idle", 120.0, 1, 1.0),
         ("timeouts.total", 0.0, 1, 1.0),
+        ("timeouts.tunnel_idle", 3600.0, "5m", 300.0),
+        ("timeouts.tunnel_total", 0.0, "1d", 86400.0),
         ("retries", 2, 0, 0),
         ("override_origin", None, True, True),
         ("share", None, True, True),

@@ -186,9 +186,9 @@ class MemoryProxy:
         self.metrics = CountedMetrics()
         upstream = Upstream(self.clock, endpoint_for=lambda origin: self.others.get(origin.host, self.endpoint))
         gate = gate_of(self.config.security)
-        assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock, chance=lambda: 0.0)
+        assembly = Assembly(self.config, gate, self.storage, upstream, self.metrics, self.clock, lambda: 0.0)
         limit = self.config.server.max_request_body
-        self.site = ProxySite(assembly.resource(), self.metrics, self.clock, limit)
+        self.site = ProxySite(assembly.resource(), self.clock, limit)
 
     def connect(self) -> Connection:
         """Return a new connection of a caller."""

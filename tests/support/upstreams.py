@@ -12,7 +12,7 @@ from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.errors import UpstreamError
-from buddyproxy.message import Headers, Origin, Request, Response
+from buddyproxy.message import Headers, LargeContent, Origin, Request, Response
 from buddyproxy.upstream import Incoming, Timeouts, Upstream
 from tests.support.certificates import Certificate
 from tests.support.origin import Script, ScriptedOrigin
@@ -72,7 +72,9 @@ class Gathered:
             await deferred
 
 
-def request(target: bytes = b"/", method: bytes = b"GET", headers: Pairs = (), body: bytes = b"") -> Request:
+def request(
+    target: bytes = b"/", method: bytes = b"GET", headers: Pairs = (), body: bytes | LargeContent = b""
+) -> Request:
     return Request(method, target, Headers(tuple(headers)), body)
 
 

@@ -1,7 +1,9 @@
 """Short ways to write down what tests speak of: header fields, messages, stored responses, policies, moments."""
 
 from email.utils import formatdate
+from hashlib import sha256
 
+from attrs import define
 from hypothesis import settings
 from hypothesis import strategies as st
 
@@ -50,12 +52,42 @@ def _pair(line: str) -> tuple[bytes, bytes]:
     return name.encode("latin-1"), value.strip().encode("latin-1")
 
 
+@define
+class Large:
+    """Content that is taken to be too large for memory (`message.LargeContent`)."""
+
+    octets: bytes
+    holders: int = 0
+    """How many hold it now; -1 after the last has let go of it."""
+
+    @property
+    def digest(self) -> bytes:
+        """The SHA-256 of the whole."""
+        return sha256(self.octets).digest()
+
+    def __len__(self) -> int:
+        return len(self.octets)
+
+    def __getitem__(self, part: slice) -> bytes:
+        assert self.holders >= 0, "it is gone"
+        return self.octets[part]
+
+    def hold(self) -> None:
+        """Count one more."""
+        assert self.holders >= 0, "it is gone"
+        self.holders += 1
+
+    def release(self) -> None:
+        """Count one less; after the last, it is gone."""
+        self.holders = self.holders - 1 or -1
+
+
 def get(*lines: str) -> Request:
     """Return a GET request with the header fields `lines`."""
     return Request(b"GET", b"/thing", fields(*lines))
 
 
-def post(body: bytes, *lines: str) -> Request:
+def post(body: bytes | Large, *lines: str) -> Request:
     """Return a POST request with the content `body` and the header fields `lines`."""
     return Request(b"POST", b"/thing", fields(*lines), body)
 
