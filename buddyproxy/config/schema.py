@@ -247,6 +247,8 @@ class Caching(Section):
     stale_while_revalidate: float | None = setting(parse_duration, None)
     stale_if_error: float | None = setting(parse_duration, None)
     no_vary_search: bool | None = setting(boolean, None)
+    replay: str | None = setting(values.replay, None)
+    """One of "instant" and "recorded", or a rate such as "20/s". None: "instant"."""
     key: KeyParts = setting(Table(KeyParts), KeyParts())
 
 
@@ -307,8 +309,6 @@ class DomainMapping(Caching):
     request_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     response_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     filters: tuple[str, ...] = setting(Several(_filter), ())
-    replay: str = setting(values.replay, "instant")
-    """One of "instant" and "recorded", or a rate such as "20/s"."""
     store_unless: tuple[str, ...] = setting(Several(text), ())
     cors: tuple[str, ...] = setting(addresses.cors, ())
     """Web origins whose pages may call; "*" for all of them, which is also what true means."""

@@ -169,6 +169,11 @@ class PolicyOfTests(SynchronousTestCase):
         self.assertTrue(policy.sort_query)
         self.assertEqual(policy.ignore_body, (("messages", "*", "id"), ("metadata", "user")))
 
+    def test_replay(self) -> None:
+        """A stored stream is sent again at once, unless the mapping says otherwise."""
+        for said, expected in ((None, "instant"), ("instant", "instant"), ("recorded", "recorded"), ("2.5/s", 2.5)):
+            self.assertEqual(_policy({}, {"replay": said}).replay, expected)
+
     def test_credentials(self) -> None:
         """The fields that people authenticate with are known, in the case in which fields are compared."""
         for name in (b"authorization", b"cookie", b"x-api-key", b"api-key", b"x-goog-api-key", b"x-auth-token"):
