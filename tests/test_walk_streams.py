@@ -13,7 +13,7 @@ from tests.support.walk import WalkTests, answering
 EVENTS = (b"data: 1\n\n", b"data: 2\n\nda", b"ta: 3\n\n")
 
 
-class StreamTests(WalkTests):
+class StreamWalk(WalkTests):
     """A stream from an origin whose every chunk a test sends."""
 
     def open(self, media_type: str = "text/event-stream", **settings: object) -> ServerRequest:
@@ -57,6 +57,10 @@ class StreamTests(WalkTests):
             found.append(rest[: int(size, 16)])
             rest = rest[int(size, 16) + 2 :]
         return found
+
+
+class StreamTests(StreamWalk):
+    """Streams are handed on as they come, and sent again as they came or otherwise."""
 
     def test_forwarded_as_it_comes(self) -> None:
         """Each chunk is handed on as it is, in the moment in which it comes."""
@@ -220,4 +224,47 @@ class StreamTests(WalkTests):
         self.assertEqual(len(callers), 1000)
         self.assertEqual({tuple(self.chunks(caller)) for caller in callers}, {(*events, b"")})
         self.assertEqual(len(self.origin.asked), 1)
+        self.assertEqual(self.ask().word, "hit")
+
+
+CUT_SHORT = 'choices[*].finish_reason = "length"'
+
+
+class WorthTests(StreamWalk):
+    """Answers that turn out not to be worth keeping."""
+
+    def test_cut_short(self) -> None:
+        """A stream in which an event meets a condition is handed on whole, and not stored; others are."""
+        for reason, expected in (("length", "fwd=uri-miss"), ("stop", "hit")):
+            events = [f'data: {{"choices": [{{"finish_reason": "{reason}"}}]}}\n\n'.encode(), b"data: [DONE]\n\n"]
+            self.store(*events, api={"store_unless": [CUT_SHORT]})
+            reply = parse(self.caller.received)
+            self.assertEqual(reply.body, b"".join(events))
+            own = "buddyproxy; fwd=uri-miss; fwd-status=200; ttl=60; detail=judged-at-end"
+            self.assertEqual(reply["Cache-Status"], own)
+            self.origin.answer = answering()
+            self.assertEqual(self.ask().word, expected)
+
+    def test_error_in_an_answer(self) -> None:
+        """A 200 that holds an error is not stored where that is asked for; a rule may ask for something else."""
+        rules = [{"path": "/b", "store_unless": []}]
+        body = b'{"error": "overloaded"}'
+        self.start(answering(body, content_type="application/json"), api={"store_unless": ["error"], "rules": rules})
+        self.assertEqual(self.words(self.ask(), self.ask()), ["fwd=uri-miss"] * 2)
+        self.assertEqual(self.words(self.ask("/api/b"), self.ask("/api/b")), ["fwd=uri-miss", "hit"])
+
+    def test_what_is_there_already(self) -> None:
+        """An answer that is not worth keeping does not take the place of one that was."""
+        fields = {"content_type": "application/json", "cache_control": "max-age=60"}
+        self.start(answering(b'{"a": 1}', **fields), api={"store_unless": ["error"]})
+        self.ask()
+        self.origin.answer = answering(b'{"error": 1}', **fields)
+        self.assertEqual(self.ask(fields=[("Cache-Control", "no-cache")]).body, b'{"error": 1}')
+        hit = self.ask()
+        self.assertEqual((hit.word, hit.body), ("hit", b'{"a": 1}'))
+
+    def test_no_json(self) -> None:
+        """What is no JSON is stored as ever, and its head says so."""
+        self.start(answering(content_type="text/plain"), api={"store_unless": ["error"]})
+        self.assertIn("stored", self.ask()["Cache-Status"] or "")
         self.assertEqual(self.ask().word, "hit")

@@ -10,7 +10,7 @@ from typing import Final, Literal, TypeVar
 from attrs import asdict, evolve, field, fields, frozen
 
 from buddyproxy.cache.paths import LONGEST_PATH, glob, normal_path
-from buddyproxy.config import CacheSettings, Caching, DomainMapping, Rule
+from buddyproxy.config import CacheSettings, Caching, Condition, DomainMapping, Rule, parse_condition
 
 T = TypeVar("T")
 
@@ -109,6 +109,8 @@ class Policy:
     ignore_body: tuple[MemberPath, ...] = ()
     """What is left out of the key where the content is JSON."""
     replay: Pace = "instant"
+    store_unless: tuple[Condition, ...] = ()
+    """What makes an answer not worth keeping (see `worth.py`)."""
     min_size: int = 0
     max_size: int = 10 * 2**20
 
@@ -177,6 +179,7 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         sort_query=bool(key.sort_query),
         ignore_body=tuple(sorted({tuple(names.split(".")) for names in key.ignore_body or ()})),
         replay=_pace(mapping.replay or "instant"),
+        store_unless=tuple(map(parse_condition, mapping.store_unless or ())),
         min_size=cache.min_cache_response_size,
         max_size=cache.max_cache_response_size,
     )

@@ -249,6 +249,8 @@ class Caching(Section):
     no_vary_search: bool | None = setting(boolean, None)
     replay: str | None = setting(values.replay, None)
     """One of "instant" and "recorded", or a rate such as "20/s". None: "instant"."""
+    store_unless: tuple[str, ...] | None = setting(Several(values.condition), None)
+    """None: none."""
     key: KeyParts = setting(Table(KeyParts), KeyParts())
 
 
@@ -309,7 +311,6 @@ class DomainMapping(Caching):
     request_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     response_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     filters: tuple[str, ...] = setting(Several(_filter), ())
-    store_unless: tuple[str, ...] = setting(Several(text), ())
     cors: tuple[str, ...] = setting(addresses.cors, ())
     """Web origins whose pages may call; "*" for all of them, which is also what true means."""
     cost_per_request: float = setting(number, 0.0)

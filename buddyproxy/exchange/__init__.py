@@ -43,6 +43,7 @@ from buddyproxy.cache.status import CacheStatus
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.cache.streams import Replay, is_timed, timeline
 from buddyproxy.cache.vary import selecting_values, selects
+from buddyproxy.cache.worth import is_judged, is_worth_keeping
 from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
 from buddyproxy.exchange.claims import Claim, Claims
 from buddyproxy.exchange.fetches import Fetch, Fetches
@@ -289,7 +290,11 @@ class Exchange:
                 landed = partial(self._keep, visit, claim, arriving)
                 clock = self._clock.seconds if is_timed(draft) else None
                 flight = Flight(incoming, landed, visit.policy.max_size, visit.over, clock)
-                status = evolve(status, ttl=int(draft.expires - arrival.response_time), stored=True)
+                status = evolve(status, ttl=int(draft.expires - arrival.response_time))
+                if is_judged(draft.headers, visit.policy):
+                    status = evolve(status, detail="judged-at-end")
+                else:
+                    status = evolve(status, stored=True)
                 return _Outcome(Answer(arrival.response, flight, status), draft=draft)
             case Relay(reason, outdated):
                 if arrival.response.status not in ERRORS:
@@ -303,10 +308,12 @@ class Exchange:
     def _keep(
         self, visit: _Visit, claim: Claim, arriving: Store, chunks: Sequence[bytes], times: Sequence[float]
     ) -> None:
-        body = b"".join(chunks)
+        policy, body = visit.policy, b"".join(chunks)
         draft = evolve(arriving.draft, timeline=timeline(arriving.draft, chunks, times))
-        stored = assembled(draft, arriving.onto, body, visit.policy.max_size)
-        if stored is not None and len(body) >= visit.policy.min_size and self._claims.fulfil(claim):
+        stored = assembled(draft, arriving.onto, body, policy.max_size)
+        if stored is None or len(body) < policy.min_size or not is_worth_keeping(stored, policy):
+            return
+        if self._claims.fulfil(claim):
             self._storage.store(stored)
 
     def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:

@@ -23,7 +23,7 @@ IN_FORCE = {
     "admin": "enabled path",
     "domain_mappings.*": "upstream ca_file mode ttl methods cache_error_responses error_ttl override_origin share "
     "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search "
-    "replay",
+    "replay store_unless",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.timeouts": "connect first_byte idle total",
     "domain_mappings.*.request_headers": "set remove",

@@ -175,7 +175,7 @@ DOCUMENTED: dict[str, list[tuple[str, object, object, object]]] = {
         ("filters", (), ["redact", {"name": "my.module:redact"}], ("redact", "my.module:redact")),
         ("replay", None, "20.5/s", "20.5/s"),
         ("replay", None, "recorded", "recorded"),
-        ("store_unless", (), ["error"], ("error",)),
+        ("store_unless", None, ["error"], ("error",)),
         ("cors", (), ["https://app.example", "*"], ("https://app.example", "*")),
         ("cors", (), True, ("*",)),
         ("cors", (), False, ()),
