@@ -18,7 +18,8 @@ from buddyproxy.message import Headers
 SERVER_SENT: Final = b"text/event-stream"
 
 # Server-sent events end with an empty line (HTML, 9.2.6), of whichever of the three kinds.
-_EMPTY_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n)){2,}")
+# Twice the same, for what begins with a repetition is not looked for in the fast way.
+_EMPTY_LINE = re.compile(rb"(?:\r\n|\n|\r(?!\n))(?:\r\n|\n|\r(?!\n))+")
 _LINE = re.compile(rb"\n[\r\n]*")
 # RFC 7464, 2.2: a record begins with RS.
 _RECORD = re.compile(rb"(?=\x1e)")

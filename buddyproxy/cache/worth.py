@@ -5,7 +5,7 @@ The conditions are the operator's. They are asked of the whole content where it 
 
 import json
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 from buddyproxy.cache.policy import Policy
@@ -42,8 +42,7 @@ def is_worth_keeping(stored: StoredResponse, policy: Policy) -> bool:
     content = _decoded(stored)
     if content is None or len(content) > JUDGED:
         return False
-    texts = _texts(content, essence(stored.headers))
-    return not any(_holds(condition, text) for text in texts for condition in policy.store_unless)
+    return not any(_meets_any(text, policy.store_unless) for text in _texts(content, essence(stored.headers)))
 
 
 def _codings(headers: Headers) -> list[bytes]:
@@ -70,16 +69,11 @@ def _decoded(stored: StoredResponse) -> bytes | None:
     return content
 
 
-def _texts(content: bytes, media_type: bytes) -> Iterator[Any]:
-    """Yield the JSON texts in `content`, parsed; what is none is left out."""
+def _texts(content: bytes, media_type: bytes) -> Iterator[bytes]:
+    """Yield the JSON texts in `content`, and what there may be among them that is none."""
     at = boundary(media_type)
     for piece in (content,) if at is None else split(content, at):
-        written = _data(piece) if media_type == SERVER_SENT else piece.strip(b"\x1e")
-        try:
-            yield json.loads(written)
-        except (ValueError, RecursionError):
-            # Such as the `[DONE]` of some APIs.
-            continue
+        yield _data(piece) if media_type == SERVER_SENT else piece.strip(b"\x1e")
 
 
 def _data(event: bytes) -> bytes:
@@ -88,8 +82,16 @@ def _data(event: bytes) -> bytes:
     return b"\n".join(line.removeprefix(b"data:") for line in lines)
 
 
-def _holds(condition: Condition, text: Any) -> bool:
-    return any(_meets(value, condition) for value in _at(text, condition.path))
+def _meets_any(text: bytes, conditions: Sequence[Condition]) -> bool:
+    """Return whether `text` is JSON that meets one of `conditions`; `[DONE]`, as some APIs have it, is not."""
+    if b"\\" not in text:
+        # Most events of a stream need not be parsed to know that.
+        conditions = [each for each in conditions if all(literal in text for literal in each.literals)]
+    try:
+        parsed = json.loads(text.decode("utf-8-sig")) if conditions else None
+    except (ValueError, RecursionError):
+        return False
+    return any(_meets(value, condition) for condition in conditions for value in _at(parsed, condition.path))
 
 
 def _meets(value: Any, condition: Condition) -> bool:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import cached_property
 from typing import Final, Literal
 
 from attrs import field, frozen
@@ -32,6 +33,14 @@ class Condition:
     value: Scalar = None
     text: str = field(default="", eq=False)
     """It, as it was written."""
+
+    @cached_property
+    def literals(self) -> tuple[bytes, ...]:
+        """Return what a JSON text that meets it holds word for word, unless it has escapes."""
+        strings = [step for step in self.path if isinstance(step, str)]
+        if self.relation == "=" and isinstance(self.value, str):
+            strings.append(self.value)
+        return tuple(json.dumps(string, ensure_ascii=False).encode("utf-8", "replace") for string in strings)
 
 
 def parse_condition(text: str) -> Condition:

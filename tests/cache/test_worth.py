@@ -19,6 +19,12 @@ EVENTS = "Content-Type: text/event-stream; charset=utf-8"
 LINES = "Content-Type: application/x-ndjson"
 SEQUENCE = "Content-Type: application/json-seq"
 
+_JSON = st.recursive(
+    st.sampled_from([None, True, False, 0, 1, 1.0, "a", "b", ""]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["a", "b", "c"]), inner, max_size=3),
+    max_leaves=6,
+)
+
 CUT_SHORT = 'choices[*].finish_reason = "length"'
 
 
@@ -69,6 +75,30 @@ class WorthTests(SynchronousTestCase):
         ):
             stored = holding(json.dumps(text).encode(), JSON)
             self.assertIs(is_worth_keeping(stored, unless("nothing.of[0].it", condition)), not met, (text, condition))
+
+    def test_spelling(self) -> None:
+        """Escapes, white space and a byte order mark change nothing; other encodings than UTF-8 are not JSON's."""
+        condition = 'é = "length"'
+        for body, met in (
+            ('{"é": "length"}'.encode(), True),
+            (b'{"\\u00e9": "len\\u0067th"}', True),
+            ('\ufeff { "é" :\n"length" } '.encode(), True),
+            ('{"é": "length\\n"}'.encode(), False),
+            ('{"é": "len", "e": "length"}'.encode(), False),
+            ('{"é": "length"}'.encode("utf-16"), False),
+        ):
+            self.assertIs(is_worth_keeping(holding(body, JSON), unless(condition)), not met, body)
+
+    @properties
+    @given(_JSON, st.sampled_from(["a", "a.b", "[*].a", "a[0]", 'a = "b"', "b != 1", "a = 1"]))
+    def test_reading_all_of_it(self, value: object, condition: str) -> None:
+        """What is not parsed would not have met the condition: an escape, which has everything parsed, shows it."""
+        plain, escaped = json.dumps(value), json.dumps([value, "\n"])
+        policy = unless(condition)
+        outer = unless(f"[0]{condition}" if condition.startswith("[") else f"[0].{condition}")
+        verdicts = [is_worth_keeping(holding(plain.encode(), JSON), policy)]
+        verdicts.append(is_worth_keeping(holding(escaped.encode(), JSON), outer))
+        self.assertEqual(verdicts[0], verdicts[1])
 
     def test_events(self) -> None:
         """Of a stream every event is looked at: one that meets a condition is enough."""

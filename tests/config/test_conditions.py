@@ -39,6 +39,17 @@ class ConditionTests(SynchronousTestCase):
         ):
             self.assertEqual(parse_condition(text), Condition(("a",), relation, value), text)  # type: ignore[arg-type]
 
+    def test_literals(self) -> None:
+        """What a JSON text must hold word for word is known before it is read: names, and a string that is wanted."""
+        for text, *literals in (
+            ("[0][*]", *()),
+            ('a[*]["b c"].é = "length"', '"a"', '"b c"', '"é"', '"length"'),
+            ('a != "length"', '"a"'),
+            ("a = 5", '"a"'),
+            (r'["\ud800"]', '"?"'),
+        ):
+            self.assertEqual(parse_condition(text).literals, tuple(literal.encode() for literal in literals), text)
+
     def test_what_is_none(self) -> None:
         """Anything else is refused, with a word on what is accepted."""
         for text in (
