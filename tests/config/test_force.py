@@ -22,7 +22,8 @@ IN_FORCE = {
     "logging": "level enable_file file_path max_file_size backup_count format",
     "admin": "enabled path",
     "domain_mappings.*": "upstream ca_file mode ttl methods cache_error_responses error_ttl override_origin share "
-    "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search",
+    "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search "
+    "replay store_unless",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.timeouts": "connect first_byte idle total tunnel_idle tunnel_total",
     "domain_mappings.*.request_headers": "set remove",
