@@ -126,6 +126,7 @@ class Exchange:
         self._claims = Claims(storage)
         self._searches = Searches()
         self._fetches: Fetches[_Outcome] = Fetches()
+        self._in_background = 0
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
@@ -140,6 +141,17 @@ class Exchange:
         if b"key" not in request.headers.members(DEBUG) or not policy.caches(request.method):
             return reply
         return evolve(reply, status=evolve(reply.status, key=self._key(plain, uri, policy)))
+
+    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
+        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
+
+        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
+        """
+        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
+        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
+        self._invalidate(arrival, visit.policy)
+        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
+        return Answer(arrival.response, Flight(incoming), status)
 
     async def _respond(self, request: Request, uri: bytes, policy: Policy, interim: Interim) -> Answer | Failed:
         key = b""
@@ -185,7 +197,6 @@ class Exchange:
         fetch: Fetch[_Outcome] = Fetch(visit.uri, self._storage.purges, _give_up_unread)
         name = (visit.key, like)
         self._fetches.add(name, fetch)
-
         over = partial(self._fetches.remove, name, fetch)
         fetch.begin(self._ask_for_all(evolve(visit, over=over), question))
         return fetch
@@ -194,17 +205,6 @@ class Exchange:
         """Ask for whoever waits, and so hold the content: the caller whose it is may leave."""
         with held(visit.request.body):
             return await self._ask(visit, question)
-
-    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
-        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
-
-        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
-        """
-        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
-        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
-        self._invalidate(arrival, visit.policy)
-        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
-        return Answer(arrival.response, Flight(incoming), status)
 
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
         search = self._searches.of(uri) if policy.no_vary_search else None
@@ -335,13 +335,18 @@ class Exchange:
     def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:
         """Ask the origin about `stored` in the background, unless that is under way (RFC 5861, 3)."""
         like = stored.selecting
-        if self._fetches.find((stored.key, like), self._storage.purges) or len(self._fetches) >= BACKGROUND:
+        if self._fetches.find((stored.key, like), self._storage.purges) or self._in_background >= BACKGROUND:
             return
+        self._in_background += 1
         request, question = revalidation(visit.request, stored)
         background = _Visit(request, visit.uri, visit.key, visit.policy, _nothing)
         asking = self._start(background, question, like).wait()
         asking.addCallback(_read)
         asking.addErrback(lambda failure: _log.failure("a stored response could not be validated", failure))
+        asking.addBoth(self._validated)
+
+    def _validated(self, _: object) -> None:
+        self._in_background -= 1
 
 
 @frozen
