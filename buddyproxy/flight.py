@@ -11,6 +11,7 @@ gathered has its bound. From when the content is too large to be gathered, or if
 has is taken off, the origin waits when all readers do, and one who falls too far behind the others is given up.
 """
 
+from array import array
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
@@ -24,7 +25,8 @@ _log = Logger(namespace="buddyproxy")
 BEHIND: Final = 2**20
 """By how many bytes a reader may fall behind the others, where nothing is gathered."""
 
-Landed = Callable[[Sequence[bytes]], None]
+Landed = Callable[[Sequence[bytes], Sequence[float]], None]
+"""Takes the chunks of a whole content, and when each came, in seconds, where that was asked for."""
 
 
 class Reader(Protocol):
@@ -74,7 +76,8 @@ class Flight:
     """The content of a response being read from an origin.
 
     `landed` is called with the chunks of the whole content, before the readers learn of the end, if it came whole and
-    has at most `keep` bytes; nothing is gathered without it. `over` is called when no more will come.
+    has at most `keep` bytes; nothing is gathered without it. `over` is called when no more will come. `clock`, where
+    it is given, tells when each chunk came.
     """
 
     def __init__(
@@ -83,11 +86,14 @@ class Flight:
         landed: Landed | None = None,
         keep: int = 0,
         over: Callable[[], None] | None = None,
+        clock: Callable[[], float] | None = None,
     ) -> None:
         self._incoming = incoming
         self._landed = landed
         self._keep = keep
         self._over = over
+        self._clock = clock
+        self._times = array("d")
         self._gathering = landed is not None
         self._chunks: list[bytes] = []
         self._dropped = 0
@@ -138,6 +144,8 @@ class Flight:
         self._size += len(chunk)
         if self._gathering and self._size > self._keep:
             self._gathering = False
+        if self._gathering and self._clock is not None:
+            self._times.append(self._clock())
         for reading in tuple(self._readings):
             self._advance(reading)
         self._trim()
@@ -148,7 +156,7 @@ class Flight:
         landed = self._landed if self._gathering and framed else None
         if landed is not None:
             try:
-                landed(self._chunks)
+                landed(self._chunks, self._times)
             except Exception:  # noqa: BLE001 - whoever stores it must not keep the readers from their end
                 _log.failure("a response could not be stored, which is a defect in buddyproxy")
         self._finish()

@@ -42,7 +42,11 @@ class Headers:
         """Field values by lower-case name: looked at often, so made once."""
         found: dict[bytes, list[bytes]] = {}
         for name, value in self.pairs:
-            found.setdefault(name.lower(), []).append(value)
+            lower = name.lower()
+            if lower in found:
+                found[lower].append(value)
+            else:
+                found[lower] = [value]
         return found
 
     @property
@@ -79,7 +83,9 @@ class Headers:
 
     def members(self, name: bytes) -> list[bytes]:
         """Return the members of the simple list `name`: split at commas, trimmed, lower case, empty ones left out."""
-        values = self._by_name.get(name.lower(), ())
+        values = self._by_name.get(name.lower())
+        if values is None:
+            return []
         return [member for value in values for part in value.split(b",") if (member := part.strip(b" \t").lower())]
 
     def without(self, names: Collection[bytes]) -> "Headers":

@@ -37,6 +37,19 @@ for _ in range(2):
     print(json.dumps([completion.id, completion.choices[0].message.content]))
 """
 
+STREAM = """
+import json, sys
+from openai import OpenAI
+
+client = OpenAI(api_key="sk-test-0123456789", base_url=sys.argv[1], max_retries=0)
+for _ in range(2):
+    stream = client.chat.completions.create(
+        model="model-1", messages=[{"role": "user", "content": "Why is the sky blue?"}], stream=True,
+        **json.loads(sys.argv[2]),
+    )
+    print(json.dumps([event.model_dump() for event in stream]))
+"""
+
 
 RUNNERS = {
     "twistd": ["twistd", "--nodaemon", "--pidfile=", "buddyproxy"],
@@ -223,6 +236,35 @@ class EndToEndTests(ProcessTestCase):
         await self.end(program)
         self.assertNotIn("sk-test", program.said)
         self.assertNotIn(b"sk-test", self.cache.read_bytes())
+
+    async def test_openai_client_streaming(self) -> None:
+        """The same with streams: the same events, of one upstream call, also after a restart and at another pace."""
+        port = await self.start_origin()
+        for replay in ("instant", "recorded", "200/s"):
+            self.configure(port, api={"replay": replay, "store_unless": ['choices[*].finish_reason = "length"']})
+            program, url = await self.serving()
+            first, second = await self.stream(url, {})
+            self.assertEqual(first, second)
+            self.assertEqual(len(first), 6)
+            text = "".join(event["choices"][0]["delta"]["content"] or "" for event in first)
+            self.assertEqual(text, "Answer 1 to: Why is the sky blue?")
+            self.assertEqual(json.loads((await self.curl(f"{url}/root/count")).body)["/v1/chat/completions"], 1)
+            await self.end(program)
+
+    async def test_openai_client_cut_short(self) -> None:
+        """A stream that says it was cut short is asked for again, where the configuration wants no such answers."""
+        port = await self.start_origin()
+        self.configure(port, api={"store_unless": ['choices[*].finish_reason = "length"']})
+        _, url = await self.serving()
+        first, second = await self.stream(url, {"max_tokens": 4})
+        self.assertEqual([events[-1]["choices"][0]["finish_reason"] for events in (first, second)], ["length"] * 2)
+        self.assertNotEqual(first, second)
+
+    async def stream(self, url: str, options: dict[str, Any]) -> list[list[dict[str, Any]]]:
+        """Return the events of two streams that the `openai` package asked for, one after the other."""
+        client = self.run_(python("-c", STREAM, f"{url}/api", json.dumps(options), environment={"NO_PROXY": "*"}))
+        self.assertEqual(await client.exit_code(deadline=60), 0, client.said)
+        return [json.loads(line) for line in client.stdout.splitlines()]
 
     async def test_callers_do_not_share(self) -> None:
         """Another caller's key gets an answer of its own."""

@@ -194,3 +194,18 @@ class WhatTests(SynchronousTestCase):
                 "query sorted; without member metadata.user; query as No-Vary-Search says",
             ),
         )
+
+    def test_streams(self) -> None:
+        """How fast stored streams are sent again."""
+        self._check(
+            "streams",
+            ({}, "sent again at once"),
+            ({"replay": "recorded"}, "sent again as they came"),
+            ({"replay": "20/s"}, "sent again at 20 events a second"),
+        )
+
+    def test_not_stored(self) -> None:
+        """What makes an answer not worth keeping, as it was written; no word where nothing does."""
+        conditions = [" error", 'choices[*].finish_reason = "length"']
+        self._check("not stored", ({"store_unless": conditions}, 'error or choices[*].finish_reason = "length"'))
+        self.assertNotIn("not stored", _said(_config()))

@@ -90,15 +90,17 @@ class FlightTests(SynchronousTestCase):
         self.landed: list[bytes] = []
         self.ends = 0
 
-        def landed(chunks: Sequence[bytes]) -> None:
-            self.landed.append(b"".join(chunks))
-            if hasattr(self, "told"):
-                self.told.append("landed")
-
         def over() -> None:
             self.ends += 1
 
-        return Flight(self.arriving, landed if gather else None, keep, over)  # type: ignore[arg-type]
+        return Flight(self.arriving, self.keep if gather else None, keep, over)  # type: ignore[arg-type]
+
+    def keep(self, chunks: Sequence[bytes], times: Sequence[float]) -> None:
+        """Keep what has landed."""
+        self.landed.append(b"".join(chunks))
+        self.times = list(times)
+        if hasattr(self, "told"):
+            self.told.append("landed")
 
     def test_lands_before_the_reader_knows_the_end(self) -> None:
         """What came whole is stored before its reader can ask again."""
@@ -108,6 +110,17 @@ class FlightTests(SynchronousTestCase):
         flight.ended(framed=True)
         self.assertEqual(self.told, [b"one", b"two", "landed", "finish"])
         self.assertEqual((self.landed, self.ends), ([b"onetwo"], 1))
+
+    def test_times(self) -> None:
+        """When each chunk came is told where it was asked for."""
+        for clock, expected in ((None, []), (iter((5.0, 7.5)).__next__, [5.0, 7.5])):
+            self.prepare()
+            flight = Flight(self.arriving, self.keep, 100, clock=clock)  # type: ignore[arg-type]
+            flight.join(Listener()).resume()
+            for chunk in (b"one", b"two"):
+                flight.received(chunk)
+            flight.ended(framed=True)
+            self.assertEqual(self.times, expected)
 
     def test_no_content_lands_too(self) -> None:
         """A response without content is complete as it is."""
@@ -147,7 +160,7 @@ class FlightTests(SynchronousTestCase):
     def test_store_that_fails(self) -> None:
         """A store that raises keeps no reader from its end, and is reported."""
 
-        def landed(chunks: Sequence[bytes]) -> None:
+        def landed(chunks: Sequence[bytes], times: Sequence[float]) -> None:
             raise ZeroDivisionError
 
         flight = Flight(Arriving(), landed, 100)  # type: ignore[arg-type]

@@ -161,6 +161,18 @@ class ReuseTests(UpstreamTestCase):
         await self.fetch(origin)
         await self.error_of(self.send(origin))
 
+    async def test_no_delay(self) -> None:
+        """Nothing waits on a connection for more to be sent with it, with TLS or without."""
+        authority = Authority(self.directory())
+        plain, secure = await self.listen(OK), await self.listen(OK, authority.issue("localhost"))
+        for to in (
+            Origin("http", "127.0.0.1", plain.port),
+            Origin("https", "localhost", secure.port, authority.ca_file),
+        ):
+            incoming = await self.upstream.send(request(), to, self.NO_LIMITS)
+            await self.read(incoming)
+            self.assertTrue(self.socket_to(to.port).getTcpNoDelay(), to)
+
     async def test_one_each(self) -> None:
         """Requests at the same time take a connection each, and all of these are kept."""
         arrived: list[Talk] = []

@@ -289,3 +289,36 @@ class ContentTests(WireTestCase):
         await caller.gone()
         self.assertTrue(caller.lost and caller.lost.check(ConnectionDone), caller.lost)
         self.assertEqual((self.origin.talks, self.files.left()), ([], []))
+
+
+class StreamTests(WireTestCase):
+    """Streams, of which every part is wanted as soon as it is there."""
+
+    async def test_as_they_come(self) -> None:
+        """Each chunk reaches the caller before the next one is sent, whatever is in it, and not cut otherwise."""
+        chunks = (b"data: 1\n\n", b"da", b"ta: 2\n\ndata: 3\n\n", b"x" * 5000)
+
+        async def script(talk: Talk) -> None:
+            await talk.request()
+            talk.send(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n")
+            for chunk, taken in zip(chunks, arrived, strict=True):
+                talk.send(b"%x\r\n%b\r\n" % (len(chunk), chunk))
+                await taken
+            talk.send(b"0\r\n\r\n")
+
+        arrived: list[Deferred[None]] = [Deferred() for _ in chunks]
+        caller = await self.caller(script)
+        caller.send(spell("GET", "/api/a", [("Accept-Encoding", "gzip")]))
+        self.assertNotIn(b"Content-Encoding", await caller.until(b"\r\n\r\n"))
+        for chunk, taken in zip(chunks, arrived, strict=True):
+            on_the_wire = b"%x\r\n%b\r\n" % (len(chunk), chunk)
+            self.assertEqual(await caller.until(on_the_wire), on_the_wire)
+            taken.callback(None)
+        self.assertEqual(await caller.until(b"0\r\n\r\n"), b"0\r\n\r\n")
+
+    async def test_no_delay(self) -> None:
+        """Nothing waits on a caller's connection for more to be sent with it."""
+        caller = await self.caller(OK)
+        caller.send(spell("GET", "/api/a"))
+        await caller.until(b"\r\n\r\nhi")
+        self.assertTrue(self.socket_to(caller.transport.getHost().port).getTcpNoDelay())

@@ -16,7 +16,7 @@ from buddyproxy.cache.vary import decodable, selects
 from buddyproxy.message import Request
 
 # Preconditions that are the origin's to judge (RFC 9111, 4.3.2; RFC 9110, 13.1.1 and 13.1.4).
-_FOR_THE_ORIGIN: Final = (b"if-match", b"if-unmodified-since")
+_FOR_THE_ORIGIN: Final = frozenset({b"if-match", b"if-unmodified-since"})
 
 # What a validation replaces: the caller's own validators are answered from what comes back, and so are ranges of a
 # content that is stored whole. Of a part, the origin is asked with both Range and If-Range: where the content has
@@ -169,7 +169,7 @@ def _choose(
         return Forward("bypass" if request.method in (b"GET", b"HEAD") else "method")
     if b"no-store" in asked:
         return Forward("request")
-    if any(name in request.headers for name in _FOR_THE_ORIGIN):
+    if not request.headers.names.isdisjoint(_FOR_THE_ORIGIN):
         return Forward("bypass")
     candidates = [candidate for candidate in stored if selects(request, candidate, policy)]
     if not candidates:

@@ -17,6 +17,7 @@ from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.cache.structured import strings
 from buddyproxy.cache.vary import selecting_fields
+from buddyproxy.cache.worth import is_judged, is_readable
 from buddyproxy.message import Headers, Request, Response
 
 # How long a stale response is kept, in seconds: a 304 is cheaper than the content, and a stale answer than none.
@@ -276,7 +277,13 @@ def _refusal(arrival: Arrival, directives: CacheControl, policy: Policy) -> str 
     if not arrival.framed:
         # RFC 9111, 3.3: whether such content is whole, nobody can tell.
         return "unframed"
-    length = _declared_length(response.headers)
+    return _content_refusal(response.headers, policy)
+
+
+def _content_refusal(headers: Headers, policy: Policy) -> str | None:
+    if is_judged(headers, policy) and not is_readable(headers):
+        return "unreadable"
+    length = _declared_length(headers)
     if length is not None and length > policy.max_size:
         return "too-large"
     if length is not None and length < policy.min_size:

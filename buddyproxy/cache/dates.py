@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, date, datetime
 from email.utils import formatdate
+from functools import lru_cache
 from typing import Final
 
 _MONTH_NAMES: Final = (b"jan", b"feb", b"mar", b"apr", b"may", b"jun", b"jul", b"aug", b"sep", b"oct", b"nov", b"dec")
@@ -14,8 +15,10 @@ _MONTH: Final = rb"(?P<month>" + b"|".join(_MONTHS) + rb")"
 _DAY: Final = rb"(?:mon|tue|wed|thu|fri|sat|sun)"
 _LONG_DAY: Final = rb"(?:mon|tues|wednes|thurs|fri|satur|sun)day"
 
-_FORMS: Final = (
-    re.compile(_DAY + rb", (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" gmt"),
+# "Sun, 06 Nov 1994 08:49:37 GMT"; the obsolete forms are never of that length.
+_FIXDATE_LENGTH: Final = 29
+_FIXDATE: Final = re.compile(_DAY + rb", (?P<day>\d\d) " + _MONTH + rb" (?P<year>\d{4}) " + _TIME + rb" gmt")
+_OBSOLETE: Final = (
     re.compile(_LONG_DAY + rb", (?P<day>\d\d)-" + _MONTH + rb"-(?P<year>\d\d) " + _TIME + rb" gmt"),
     re.compile(_DAY + b" " + _MONTH + rb" (?P<day>[ \d]\d) " + _TIME + rb" (?P<year>\d{4})"),
 )
@@ -28,8 +31,11 @@ def parse_date(value: bytes | None, now: float) -> float | None:
     """
     if value is None:
         return None
-    for form in _FORMS:
-        if match := form.fullmatch(value.strip(b" \t").lower()):
+    value = value.strip(b" \t")
+    if len(value) == _FIXDATE_LENGTH:
+        return _fixdate(value)
+    for form in _OBSOLETE:
+        if match := form.fullmatch(value.lower()):
             return _seconds(match, now)
     return None
 
@@ -37,6 +43,13 @@ def parse_date(value: bytes | None, now: float) -> float | None:
 def format_date(seconds: float) -> bytes:
     """Return `seconds` since the epoch as an IMF-fixdate."""
     return formatdate(seconds, usegmt=True).encode("ascii")
+
+
+@lru_cache(maxsize=256)
+def _fixdate(value: bytes) -> float | None:
+    """Return the seconds that an IMF-fixdate names. All that comes in one second has the same: it is remembered."""
+    match = _FIXDATE.fullmatch(value.lower())
+    return None if match is None else _seconds(match, 0.0)
 
 
 def _seconds(match: re.Match[bytes], now: float) -> float | None:

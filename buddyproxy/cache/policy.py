@@ -5,12 +5,12 @@ Both modes are the same rules with different policies; nothing else in `cache/` 
 
 import re
 from collections.abc import Mapping
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from attrs import asdict, evolve, field, fields, frozen
 
 from buddyproxy.cache.paths import LONGEST_PATH, glob, normal_path
-from buddyproxy.config import CacheSettings, Caching, DomainMapping, Rule
+from buddyproxy.config import CacheSettings, Caching, Condition, DomainMapping, Rule, parse_condition
 
 T = TypeVar("T")
 
@@ -57,6 +57,9 @@ BUDDY_TTL: Final = 7 * 86400.0
 
 _CACHING: Final = tuple(field.name for field in fields(Caching))
 """The settings that a rule may have in place of its mapping's."""
+
+Pace = Literal["instant", "recorded"] | float
+"""How a stored stream is sent again: at once, as it came, or so many events a second."""
 
 MemberPath = tuple[str, ...]
 """The names that lead to a member of a JSON text from the top; `*` for every member of an object or of a list."""
@@ -107,6 +110,9 @@ class Policy:
     """Whether the order in which query parameters with different names come is left out of the key."""
     ignore_body: tuple[MemberPath, ...] = ()
     """What is left out of the key where the content is JSON."""
+    replay: Pace = "instant"
+    store_unless: tuple[Condition, ...] = ()
+    """What makes an answer not worth keeping (see `worth.py`)."""
     min_size: int = 0
     max_size: int = 10 * 2**20
 
@@ -175,6 +181,8 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         ignore_query=tuple(sorted({name.encode() for name in key.ignore_query or ()})),
         sort_query=bool(key.sort_query),
         ignore_body=tuple(sorted({tuple(names.split(".")) for names in key.ignore_body or ()})),
+        replay=_pace(mapping.replay or "instant"),
+        store_unless=tuple(map(parse_condition, mapping.store_unless or ())),
         min_size=cache.min_cache_response_size,
         max_size=cache.max_cache_response_size,
     )
@@ -183,6 +191,12 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
 def _said(mapping: T | None, cache: T) -> T:
     """Return what the mapping says, where it says anything, and otherwise what holds for all."""
     return cache if mapping is None else mapping
+
+
+def _pace(replay: str) -> Pace:
+    if replay == "instant":
+        return "instant"
+    return "recorded" if replay == "recorded" else float(replay.removesuffix("/s"))
 
 
 def _pattern(rule: Rule) -> re.Pattern[bytes]:

@@ -7,6 +7,7 @@ from attrs import evolve, field, frozen
 
 from buddyproxy.cache.age import date_of, initial_age
 from buddyproxy.cache.tags import tags
+from buddyproxy.cache.timeline import Timeline
 from buddyproxy.message import Headers, Response
 
 NEVER = float("-inf")
@@ -43,6 +44,8 @@ class StoredResponse:
     """When it stops being fresh, in seconds since the epoch; reuse is decided anew, unless this is `NEVER`."""
     remove_after: float
     """When it is of no more use, not even to validate, in seconds since the epoch."""
+    timeline: Timeline = Timeline()
+    """When its content came, where that is worth knowing (see `streams.py`)."""
 
     @cached_property
     def variant(self) -> bytes:
@@ -94,4 +97,5 @@ class StoredResponse:
     @cached_property
     def size(self) -> int:
         """Return about how many bytes of memory it takes, counted alike by every tier."""
-        return len(self.body) + len(self.uri) + sum(len(name) + len(value) + 100 for name, value in self.headers) + 600
+        own = len(self.body) + len(self.timeline.packed) + len(self.uri)
+        return own + sum(len(name) + len(value) + 100 for name, value in self.headers) + 600

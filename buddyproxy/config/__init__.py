@@ -4,6 +4,7 @@
 that mapping together. At the bottom of the layers: nothing here knows what the settings are for.
 """
 
+from buddyproxy.config.conditions import Condition, parse_condition
 from buddyproxy.config.files import FILE_NAME, check_files, default_cache_path, discover, load, merge, read_key
 from buddyproxy.config.force import NOT_YET_IN_FORCE, not_in_force
 from buddyproxy.config.quantities import format_duration, parse_duration, parse_size
@@ -38,6 +39,7 @@ __all__ = [
     "Caching",
     "Callback",
     "Callbacks",
+    "Condition",
     "Config",
     "DomainMapping",
     "HeaderChanges",
@@ -56,6 +58,7 @@ __all__ = [
     "load",
     "merge",
     "not_in_force",
+    "parse_condition",
     "parse_duration",
     "parse_size",
     "read_key",

@@ -38,8 +38,6 @@ NOT_YET_IN_FORCE: Final = frozenset(
         "domain_mappings.*.requests_per_day",
         "domain_mappings.*.max_wait",
         "domain_mappings.*.filters",
-        "domain_mappings.*.replay",
-        "domain_mappings.*.store_unless",
         "domain_mappings.*.cors",
         "domain_mappings.*.cost_per_request",
         "domain_mappings.*.budget",

@@ -263,6 +263,10 @@ class Caching(Section):
     stale_while_revalidate: float | None = setting(parse_duration, None)
     stale_if_error: float | None = setting(parse_duration, None)
     no_vary_search: bool | None = setting(boolean, None)
+    replay: str | None = setting(values.replay, None)
+    """One of "instant" and "recorded", or a rate such as "20/s". None: "instant"."""
+    store_unless: tuple[str, ...] | None = setting(Several(values.condition), None)
+    """None: none."""
     key: KeyParts = setting(Table(KeyParts), KeyParts())
 
 
@@ -327,9 +331,6 @@ class DomainMapping(Caching):
     request_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     response_headers: HeaderChanges = setting(Table(HeaderChanges), HeaderChanges())
     filters: tuple[str, ...] = setting(Several(_filter), ())
-    replay: str = setting(values.replay, "instant")
-    """One of "instant" and "recorded", or a rate such as "20/s"."""
-    store_unless: tuple[str, ...] = setting(Several(text), ())
     cors: tuple[str, ...] = setting(addresses.cors, ())
     """Web origins whose pages may call; "*" for all of them, which is also what true means."""
     cost_per_request: float = setting(number, 0.0)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from logging import Logger
 from typing import Any, Final
 
+from buddyproxy.config.conditions import parse_condition
 from buddyproxy.config.quantities import DAY, LONGEST, parse_duration
 from buddyproxy.config.reading import Read, kind
 from buddyproxy.message import HOP_BY_HOP
@@ -216,6 +217,13 @@ def replay(value: object) -> str:
     if float(_rate(value).removesuffix("/s")) == 0:
         raise ValueError("must be more than 0")
     return str(value)
+
+
+def condition(value: object) -> str:
+    """Read a condition on JSON content."""
+    written = text(value)
+    parse_condition(written)
+    return written
 
 
 def path_glob(value: object) -> str:

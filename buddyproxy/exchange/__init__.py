@@ -41,7 +41,9 @@ from buddyproxy.cache.ranges import assembled, suffices
 from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.cache.stored import Selecting, StoredResponse
+from buddyproxy.cache.streams import Replay, is_timed, timeline
 from buddyproxy.cache.vary import selecting_values, selects
+from buddyproxy.cache.worth import is_judged, is_worth_keeping
 from buddyproxy.errors import CacheError, NotCached, ProxyError, UpstreamError
 from buddyproxy.exchange.claims import Claim, Claims
 from buddyproxy.exchange.fetches import Fetch, Fetches
@@ -76,6 +78,8 @@ class Answer:
     status: CacheStatus
     age: int | None = None
     """Current age in seconds where a stored response is reused without asking (RFC 9111, 5.1)."""
+    replay: Replay | None = None
+    """How to send the content where it is a stored stream's."""
 
 
 @frozen
@@ -122,6 +126,7 @@ class Exchange:
         self._claims = Claims(storage)
         self._searches = Searches()
         self._fetches: Fetches[_Outcome] = Fetches()
+        self._in_background = 0
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
@@ -137,6 +142,17 @@ class Exchange:
             return reply
         return evolve(reply, status=evolve(reply.status, key=self._key(plain, uri, policy)))
 
+    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
+        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
+
+        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
+        """
+        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
+        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
+        self._invalidate(arrival, visit.policy)
+        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
+        return Answer(arrival.response, Flight(incoming), status)
+
     async def _respond(self, request: Request, uri: bytes, policy: Policy, interim: Interim) -> Answer | Failed:
         key = b""
         stored: tuple[StoredResponse, ...] = ()
@@ -150,7 +166,7 @@ class Exchange:
                 if revalidate:
                     self._revalidate(visit, selected)
                 detail = "stale-while-revalidate" if revalidate else None
-                return Answer(*answered(request, selected), CacheStatus(hit=True, ttl=ttl, detail=detail), age)
+                return _reused(visit, selected, CacheStatus(hit=True, ttl=ttl, detail=detail), age)
             case GatewayTimeout():
                 error = NotCached("nothing stored answers this request, and it asked for a stored response only")
                 return Failed(error, CacheStatus(detail=error.code))
@@ -181,7 +197,6 @@ class Exchange:
         fetch: Fetch[_Outcome] = Fetch(visit.uri, self._storage.purges, _give_up_unread)
         name = (visit.key, like)
         self._fetches.add(name, fetch)
-
         over = partial(self._fetches.remove, name, fetch)
         fetch.begin(self._ask_for_all(evolve(visit, over=over), question))
         return fetch
@@ -190,17 +205,6 @@ class Exchange:
         """Ask for whoever waits, and so hold the content: the caller whose it is may leave."""
         with held(visit.request.body):
             return await self._ask(visit, question)
-
-    def relay(self, request: Request, uri: bytes, incoming: Incoming, detail: str) -> Answer:
-        """Hand on what the origin answers to `request`, about which the cache was not asked; `detail` says why not.
-
-        Nothing of it is stored, but it invalidates what any answer would (RFC 9111, 4.4).
-        """
-        visit = _Visit(request, uri, b"", self._policies.of(request.target), lambda _: None)
-        arrival = self._arrival(visit, self._clock.seconds(), incoming.response)
-        self._invalidate(arrival, visit.policy)
-        status = CacheStatus(fwd="bypass", fwd_status=arrival.response.status, detail=detail)
-        return Answer(arrival.response, Flight(incoming), status)
 
     def _key(self, request: Request, uri: bytes, policy: Policy) -> bytes:
         search = self._searches.of(uri) if policy.no_vary_search else None
@@ -250,7 +254,7 @@ class Exchange:
         if isinstance(error, UpstreamError):
             now = self._clock.seconds()
             stale = instead_of_failure(visit.request, question.stale, visit.policy, now, answered=False)
-        return _Outcome(Failed(error, status)) if stale is None else _stale_outcome(visit.request, stale, status)
+        return _Outcome(Failed(error, status)) if stale is None else _stale_outcome(visit, stale, status)
 
     def _invalidate(self, arrival: Arrival, policy: Policy) -> None:
         for uri in invalidated(arrival, policy):
@@ -290,19 +294,23 @@ class Exchange:
                 if self._claims.fulfil(claim):
                     self._storage.store(stored)
                 status = evolve(status, ttl=int(stored.expires - arrival.response_time), stored=claim.valid)
-                answer = Answer(*answered(visit.request, _with_cookies(stored, arrival)), status)
-                return _Outcome(answer, stored=stored)
+                return _Outcome(_reused(visit, _with_cookies(stored, arrival), status), stored=stored)
             case Refetch():
                 incoming.abort()
                 return await self._ask_once(visit, Forward(question.reason, question.stored))
             case Stale() as stale:
                 incoming.abort()
-                return _stale_outcome(visit.request, stale, evolve(status, detail="stale-if-error"))
+                return _stale_outcome(visit, stale, evolve(status, detail="stale-if-error"))
             case Store(draft) as arriving:
                 self._fetches.come_together(visit.key)
                 landed = partial(self._keep, visit, claim, arriving)
-                flight = Flight(incoming, landed, visit.policy.max_size, visit.over)
-                status = evolve(status, ttl=int(draft.expires - arrival.response_time), stored=True)
+                clock = self._clock.seconds if is_timed(draft) else None
+                flight = Flight(incoming, landed, visit.policy.max_size, visit.over, clock)
+                status = evolve(status, ttl=int(draft.expires - arrival.response_time))
+                if is_judged(draft.headers, visit.policy):
+                    status = evolve(status, detail="judged-at-end")
+                else:
+                    status = evolve(status, stored=True)
                 return _Outcome(Answer(arrival.response, flight, status), draft=draft)
             case Relay(reason, outdated):
                 if arrival.response.status not in ERRORS:
@@ -313,22 +321,32 @@ class Exchange:
             case unreachable:
                 assert_never(unreachable)
 
-    def _keep(self, visit: _Visit, claim: Claim, arriving: Store, chunks: Sequence[bytes]) -> None:
-        body = b"".join(chunks)
-        stored = assembled(arriving.draft, arriving.onto, body, visit.policy.max_size)
-        if stored is not None and len(body) >= visit.policy.min_size and self._claims.fulfil(claim):
+    def _keep(
+        self, visit: _Visit, claim: Claim, arriving: Store, chunks: Sequence[bytes], times: Sequence[float]
+    ) -> None:
+        policy, body = visit.policy, b"".join(chunks)
+        draft = evolve(arriving.draft, timeline=timeline(arriving.draft, chunks, times))
+        stored = assembled(draft, arriving.onto, body, policy.max_size)
+        if stored is None or len(body) < policy.min_size or not is_worth_keeping(stored, policy):
+            return
+        if self._claims.fulfil(claim):
             self._storage.store(stored)
 
     def _revalidate(self, visit: _Visit, stored: StoredResponse) -> None:
         """Ask the origin about `stored` in the background, unless that is under way (RFC 5861, 3)."""
         like = stored.selecting
-        if self._fetches.find((stored.key, like), self._storage.purges) or len(self._fetches) >= BACKGROUND:
+        if self._fetches.find((stored.key, like), self._storage.purges) or self._in_background >= BACKGROUND:
             return
+        self._in_background += 1
         request, question = revalidation(visit.request, stored)
         background = _Visit(request, visit.uri, visit.key, visit.policy, _nothing)
         asking = self._start(background, question, like).wait()
         asking.addCallback(_read)
         asking.addErrback(lambda failure: _log.failure("a stored response could not be validated", failure))
+        asking.addBoth(self._validated)
+
+    def _validated(self, _: object) -> None:
+        self._in_background -= 1
 
 
 @frozen
@@ -354,7 +372,7 @@ class _Outcome:
                     return Answer(self.draft.response, flight, status)
             case Answer(age=age) if self.stored is not None:
                 if selects(request, self.stored, policy) and suffices(request, self.stored):
-                    return Answer(*answered(request, self.stored), status, age)
+                    return _reused(visit, self.stored, status, age)
             case _:
                 pass
         return None
@@ -367,8 +385,15 @@ def _give_up_unread(outcome: _Outcome) -> None:
         content.abandon()
 
 
-def _stale_outcome(request: Request, stale: Stale, status: CacheStatus) -> _Outcome:
-    answer = Answer(*answered(request, stale.stored), evolve(status, ttl=stale.ttl), stale.age)
+def _reused(visit: _Visit, stored: StoredResponse, status: CacheStatus, age: int | None = None) -> Answer:
+    """Return the answer that `stored`, which may be reused now, gives."""
+    response, content = answered(visit.request, stored)
+    whole = stored.timeline and response is stored.response
+    return Answer(response, content, status, age, Replay(stored, visit.policy.replay) if whole else None)
+
+
+def _stale_outcome(visit: _Visit, stale: Stale, status: CacheStatus) -> _Outcome:
+    answer = _reused(visit, stale.stored, evolve(status, ttl=stale.ttl), stale.age)
     return _Outcome(answer, stored=stale.stored)
 
 

@@ -70,9 +70,6 @@ class Fetches(Generic[T]):
         self._under_way: dict[Hashable, Fetch[T]] = {}
         self._alone: dict[bytes, float] = {}
 
-    def __len__(self) -> int:
-        return len(self._under_way)
-
     def find(self, name: Hashable, purges: int) -> Fetch[T] | None:
         """Return the fetch of that name, unless something was purged since it was asked."""
         fetch = self._under_way.get(name)

@@ -67,6 +67,9 @@ def _explained(config: Config, route: Route) -> Iterator[tuple[str, str]]:
     yield "grace", _grace(policy)
     yield "callers", _callers(policy)
     yield "key", "; ".join(("method, URI and content", *_key(policy)))
+    yield "streams", _streams(policy)
+    if policy.store_unless:
+        yield "not stored", " or ".join(condition.text for condition in policy.store_unless)
 
 
 def _pattern(rule: Rule) -> str:
@@ -111,6 +114,12 @@ def _callers(policy: Policy) -> str:
     if policy.shared:
         return "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
     return "share"
+
+
+def _streams(policy: Policy) -> str:
+    if isinstance(policy.replay, float):
+        return f"sent again at {policy.replay:g} events a second"
+    return "sent again at once" if policy.replay == "instant" else "sent again as they came"
 
 
 def _key(policy: Policy) -> Iterator[str]:

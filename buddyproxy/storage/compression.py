@@ -32,6 +32,9 @@ ZLIB_LEVEL = 1
 ZSTD_LEVEL = 3
 
 _MARK = Struct("<cQ")
+MARK_LENGTH = _MARK.size
+"""Bytes that every mark has; the first of them is never zero."""
+
 _ZLIB, _ZSTD = b"z", b"s"
 
 _SUBTYPES = {

@@ -7,10 +7,11 @@ caller takes it. An answer that breaks off is left visibly incomplete.
 import json
 import math
 from collections.abc import Callable
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol
 
 from attrs import define, field
-from twisted.internet.interfaces import IDelayedCall, IPushProducer
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime
 from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import Request as ServerRequest
 from zope.interface import implementer
@@ -18,8 +19,9 @@ from zope.interface import implementer
 from buddyproxy import errors
 from buddyproxy.cache.status import CacheStatus
 from buddyproxy.exchange import Answer
-from buddyproxy.flight import Flight, Reading
+from buddyproxy.flight import Flight, Reader
 from buddyproxy.message import Headers, Response
+from buddyproxy.web.playback import Playback
 
 STALLED: Final = 300.0
 """Seconds a caller may take nothing of a response before its connection is cut: an origin's is held meanwhile."""
@@ -38,6 +40,22 @@ _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.LoopDetected: 508,
 }
 
+
+class Place(Protocol):
+    """A reader's place in content that comes by and by; nothing is given to it before `resume`."""
+
+    def resume(self) -> None:
+        """Take more."""
+
+    def pause(self) -> None:
+        """Take no more for now."""
+
+    def leave(self) -> None:
+        """Take nothing any more."""
+
+
+Join = Callable[[Reader], Place]
+
 Done = Callable[[bool], None]
 """Told once, when a response has been handed to the transport (True) or could not be completed (False)."""
 
@@ -50,18 +68,33 @@ def status_of(error: errors.ProxyError) -> int:
 def deliver(request: ServerRequest, answer: Answer, done: Done) -> None:
     """Send `answer` to the caller of `request`, at its pace."""
     fields = _fields(answer)
-    if isinstance(answer.content, bytes):
+    join = _source(request, answer)
+    if join is not None:
+        _send_head(request, answer.response.status, answer.response.reason, fields)
+        request.write(b"")
+        _Delivery(request, join, done, _clock(request).callLater).begin()
+    elif isinstance(answer.content, bytes):
         if answer.response.status not in (204, 304):
             fields = fields.replacing((b"Content-Length", b"%d" % len(answer.content)))
         _send_head(request, answer.response.status, answer.response.reason, fields)
         request.write(answer.content)
         request.finish()
         done(True)
-    else:
-        _send_head(request, answer.response.status, answer.response.reason, fields)
-        request.write(b"")
-        assert request.site is not None
-        _Delivery(request, answer.content, done, request.site.reactor.callLater).begin()
+
+
+def _source(request: ServerRequest, answer: Answer) -> "Join | None":
+    """Return where the content of `answer` comes from by and by; None where all of it goes at once."""
+    if isinstance(answer.content, Flight):
+        return answer.content.join
+    if answer.replay is None or request.method == b"HEAD":
+        return None
+    return partial(Playback, answer.replay.pieces(), _clock(request))
+
+
+def _clock(request: ServerRequest) -> IReactorTime:
+    assert request.site is not None
+    clock: IReactorTime = request.site.reactor
+    return clock
 
 
 def deliver_interim(request: ServerRequest, response: Response) -> None:
@@ -145,19 +178,19 @@ def _on_the_wire(fields: Headers) -> WireHeaders:
 @implementer(IPushProducer)
 @define(eq=False)
 class _Delivery:
-    """Hands a flight's content to a caller: the flight's reader on one side, a producer on the other."""
+    """Hands content to a caller as it comes: a reader on one side, a producer on the other."""
 
     request: ServerRequest
-    flight: Flight
+    join: Join
     done: Done
     later: Callable[..., IDelayedCall]
-    reading: Reading = field(init=False)
+    reading: Place = field(init=False)
     over: bool = False
     limit: IDelayedCall | None = None
     """Runs while the caller takes nothing."""
 
     def __attrs_post_init__(self) -> None:
-        self.reading = self.flight.join(self)
+        self.reading = self.join(self)
 
     def begin(self) -> None:
         """Start reading, and stop when the caller goes away."""

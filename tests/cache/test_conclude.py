@@ -25,6 +25,7 @@ from buddyproxy.cache.staleness import Stale
 from buddyproxy.cache.status import Reason
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.cache.vary import selecting_fields
+from buddyproxy.config import Condition
 from buddyproxy.message import Headers, Request, Response
 from tests.support.values import BUDDY, NOW, RFC9111, answer, at, fields, get, kept, post, properties
 
@@ -229,6 +230,18 @@ class StoringTests(SynchronousTestCase):
         policy = evolve(RFC9111, min_size=10, max_size=20)
         for length, expected in (("9", "too-small"), ("10", "stored"), ("20", "stored"), ("21", "too-large")):
             self._check(policy, ((length, [], 200, [MINUTE, f"Content-Length: {length}"], expected),))
+
+    def test_conditions_that_cannot_be_asked(self) -> None:
+        """Where its JSON decides whether a response is worth keeping, one that cannot be read is not kept."""
+        policy = evolve(RFC9111, store_unless=(Condition(("error",)),))
+        json = "Content-Type: application/json"
+        for case, lines, expected in (
+            ("plain", [json], "stored"),
+            ("gzip", [json, "Content-Encoding: gzip"], "stored"),
+            ("br", [json, "Content-Encoding: br"], "unreadable"),
+            ("no JSON", ["Content-Type: text/html", "Content-Encoding: br"], "stored"),
+        ):
+            self._check(policy, ((case, [], 200, [MINUTE, *lines], expected),))
 
     def test_override(self) -> None:
         """`override_origin` ignores the origin's no-store, private and no-cache, and nothing else."""

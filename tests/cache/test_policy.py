@@ -7,7 +7,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.paths import LONGEST_PATH
 from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, ERROR_LIFETIME, IMPLIED, Policies, Policy, policy_of
-from buddyproxy.config import Config
+from buddyproxy.config import Condition, Config
 from tests.support.values import BUDDY, RFC9111
 
 _UPSTREAM = "https://origin.example"
@@ -168,6 +168,17 @@ class PolicyOfTests(SynchronousTestCase):
         self.assertEqual(policy.ignore_query, (b"utm_*", "é".encode()))
         self.assertTrue(policy.sort_query)
         self.assertEqual(policy.ignore_body, (("messages", "*", "id"), ("metadata", "user")))
+
+    def test_replay(self) -> None:
+        """A stored stream is sent again at once, unless the mapping says otherwise."""
+        for said, expected in ((None, "instant"), ("instant", "instant"), ("recorded", "recorded"), ("2.5/s", 2.5)):
+            self.assertEqual(_policy({}, {"replay": said}).replay, expected)
+
+    def test_store_unless(self) -> None:
+        """Conditions arrive parsed; there are none unless the mapping has some."""
+        self.assertEqual(_policy({}, {}).store_unless, ())
+        policy = _policy({}, {"store_unless": ["error", "a[0] != 1"]})
+        self.assertEqual(policy.store_unless, (Condition(("error",)), Condition(("a", 0), "!=", 1)))
 
     def test_credentials(self) -> None:
         """The fields that people authenticate with are known, in the case in which fields are compared."""

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.stored import Selecting
+from buddyproxy.cache.timeline import Timeline
 from tests.support.values import fields, kept, properties
 
 # Short, and of few letters, so that parts moved from one field to another come up.
@@ -68,11 +69,12 @@ class StoredResponseTests(SynchronousTestCase):
         self.assertEqual(marked.marked_outdated(), marked)
 
     def test_size(self) -> None:
-        """All that grows with the response counts: its content, its URI, and each field with what a field takes."""
+        """All that grows with the response counts: content, timeline, URI, and each field with what a field takes."""
         empty = evolve(kept(), body=b"", uri=b"")
         self.assertEqual(empty.size, 600)
         self.assertEqual(evolve(empty, body=b"x" * 1000).size, 1600)
         self.assertEqual(evolve(empty, uri=b"x" * 50).size, 650)
+        self.assertEqual(evolve(empty, timeline=Timeline.of([b""] * 5, [0.0] * 5)).size, 640)
         self.assertEqual(evolve(empty, response=kept("Age: 12", "Via: 1").response).size, 600 + 105 + 104)
 
     def test_repr_has_no_content(self) -> None:

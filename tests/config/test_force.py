@@ -23,7 +23,8 @@ IN_FORCE = {
     "admin": "enabled path",
     "domain_mappings.*": "upstream fallback max_connections ca_file mode ttl "
     "methods cache_error_responses error_ttl override_origin share "
-    "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search",
+    "credentials rules forwarded retries stale_while_revalidate stale_if_error no_vary_search "
+    "replay store_unless",
     "domain_mappings.*.key": "headers ignore_query sort_query ignore_body",
     "domain_mappings.*.breaker": "enabled failure_ratio window minimum_requests open_for",
     "domain_mappings.*.timeouts": "connect tls first_byte idle total tunnel_idle tunnel_total",

@@ -27,6 +27,10 @@ NAME = 'expected a name of 1 to 64 letters, digits and any of "._-", with a lett
 DOTTED = 'expected "package.module:function"'
 REDIS = 'not a URL such as "redis://127.0.0.1:6379/0"'
 WEB_ORIGIN = 'expected an origin such as "https://app.example" (scheme, host and port, nothing behind), or "*"'
+CONDITION = (
+    'expected a condition on JSON such as "error", "status != 0" or "choices[*].finish_reason = \\"length\\"": '
+    "where to look, and a string, a number, true, false or null to compare with"
+)
 SECTIONS = "server, security, cache, throttling, logging, admin, domain_mappings, callbacks, origin"
 
 
@@ -333,6 +337,15 @@ class ValueTests(ProblemsTestCase):
                 (api(replay="fast"), [rate]),
                 (api(replay=5), [f"{rate}, not a number"]),
                 (api(replay="0/s"), [f"{where}.replay: must be more than 0"]),
+                (api(store_unless=["error", 5]), [f"{where}.store_unless[1]: expected a string, not a number"]),
+                (api(store_unless=["a = b"]), [f"{where}.store_unless[0]: {CONDITION}"]),
+                (
+                    api(rules=[{"path": "/", "store_unless": ["[x]"], "replay": "now"}]),
+                    [
+                        f"{where}.rules[0].store_unless[0]: {CONDITION}",
+                        rate.replace("api.", "api.rules[0]."),
+                    ],
+                ),
                 (api(cors="*"), [f"{where}.cors: expected true, false or a list of origins, not a string"]),
                 *(
                     (api(cors=[url]), [f"{where}.cors[0]: {WEB_ORIGIN}"])

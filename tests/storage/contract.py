@@ -1,5 +1,7 @@
 """What every store promises, whatever it is made of."""
 
+from struct import pack
+
 from attrs import evolve
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,6 +9,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import TestCase
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.cache.timeline import Timeline
 from buddyproxy.message import Headers, Response
 from buddyproxy.storage import Storage
 from buddyproxy.storage.selection import Selection
@@ -35,6 +38,9 @@ anything = st.builds(
     response_time=_times,
     expires=_times,
     remove_after=_times,
+    timeline=st.lists(st.integers(0, 2**32 - 1)).map(
+        lambda lengths: Timeline(pack(f"<{2 * len(lengths)}I", *lengths * 2))
+    ),
 )
 """Stored responses of every kind, made of whatever bytes there are."""
 

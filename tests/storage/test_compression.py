@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.cache.timeline import Timeline
 from buddyproxy.message import Headers
 from buddyproxy.storage.compression import LEAST, Coded, Compression
 from buddyproxy.storage.rows import Found, decode, encode, find
@@ -102,6 +103,13 @@ class CompressionTests(SynchronousTestCase):
         self.assertLess(len(row[-1]), len(TEXT) // 4)
         self.assertEqual(decode(read(row), row[14], self.compression), response)
         self.assertEqual(decode(read(encode(response, NOW)), row[14]) is None, True)
+
+    def test_timeline(self) -> None:
+        """A stream is read with its times, whether its body was compressed or not."""
+        for media_type in (b"text/event-stream", b"application/octet-stream"):
+            response = evolve(typed(media_type), timeline=Timeline.of((TEXT[:5], TEXT[5:]), (0, 1)))
+            row = encode(response, NOW, self.compression)
+            self.assertEqual(decode(read(row), row[14], self.compression), response)
 
     def test_any_bit(self) -> None:
         """Whichever bit of body or mark is wrong, nothing is read, or what was written: some bits only fill up."""

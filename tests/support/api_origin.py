@@ -7,7 +7,7 @@ that none is left behind.
 | request | answer |
 |---|---|
 | `GET /v1/models` | a list of models; `?cache_control=max-age%3D60` becomes its `Cache-Control` |
-| `POST /v1/chat/completions` | a chat completion, as a stream of events where `"stream": true` asks for one |
+| `POST /v1/chat/completions` | a chat completion, in events where `"stream": true` says so; cut short by `max_tokens` |
 | `GET /slow?seconds=2` | `begun`, and `finished` after that time or after `POST /finish`; else only after that |
 | `GET /gzip` | JSON, in gzip whoever asks |
 | `GET /set-cookie` | a cookie that is different each time |
@@ -115,13 +115,13 @@ class ApiOrigin(Resource):
         common = {"id": f"chatcmpl-{number}", "created": int(time.time()), "model": question["model"]}
         words = ["Answer ", f"{number} ", "to: ", str(question["messages"][-1]["content"])]
         if question.get("stream"):
-            return self._stream(request, common, words)
+            return self._stream(request, common, words, "length" if "max_tokens" in question else "stop")
         message = {"role": "assistant", "content": "".join(words), "refusal": None}
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": "stop"}
         usage = {"prompt_tokens": 7, "completion_tokens": len(words), "total_tokens": 7 + len(words)}
         return _json(request, {**common, "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    def _stream(self, request: _Asked, common: dict[str, Any], words: list[str]) -> int:
+    def _stream(self, request: _Asked, common: dict[str, Any], words: list[str], reason: str) -> int:
         request.setHeader(b"content-type", b"text/event-stream")
         deltas: list[dict[str, Any]] = [
             {"role": "assistant", "content": ""},
@@ -130,7 +130,7 @@ class ApiOrigin(Resource):
         ]
         events = []
         for delta in deltas:
-            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else "stop"}
+            choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": None if delta else reason}
             events.append(json.dumps({**common, "object": "chat.completion.chunk", "choices": [choice]}))
         gone = _departure(request)
         self._send_events(request, [*events, "[DONE]"], gone)

@@ -8,6 +8,7 @@ from typing import Any
 
 from attrs import evolve
 from twisted.internet.defer import Deferred
+from twisted.internet.interfaces import ITCPTransport
 from twisted.internet.task import Clock, deferLater
 from twisted.trial.unittest import TestCase
 
@@ -130,6 +131,12 @@ class UpstreamTestCase(TestCase):
         """Let the reactor do what it has to, `count` times."""
         for _ in range(count):
             await deferLater(self.reactor, 0.001)
+
+    def socket_to(self, port: int) -> Any:
+        """Return this process's end of the one connection whose other end has `port`."""
+        readers = (reader for reader in self.reactor.getReaders() if ITCPTransport.providedBy(reader))
+        [socket] = [reader for reader in readers if reader.getPeer().port == port]
+        return socket
 
     async def error_of(
         self, waiting: Coroutine[Any, Any, Any], kind: type[UpstreamError] = UpstreamError
