@@ -155,6 +155,20 @@ class StreamTests(StreamWalk):
         self.assertEqual(len(self.proxy.clock.getDelayedCalls()), calls)
         self.assertFalse(self.proxy.metrics.seen[-1].complete)
 
+    def test_shutdown(self) -> None:
+        """An orderly end waits for a replay as for any answer, and what ends that wait ends the replay."""
+        self.store(*EVENTS, api={"replay": "recorded"})
+        caller = self.call()
+        drained = self.proxy.site.drain()
+        self.proxy.clock.advance(0.5)
+        self.assertEqual(self.chunks(caller), list(EVENTS[:2]))
+        self.assertNoResult(drained)
+        self.proxy.site.abort()
+        self.successResultOf(drained)
+        self.proxy.clock.advance(60)
+        self.assertEqual(self.chunks(caller), list(EVENTS[:2]))
+        self.assertFalse(self.proxy.metrics.seen[-1].complete)
+
     def test_caller_who_waits(self) -> None:
         """Nothing is sent to a caller who takes nothing; what fell due meanwhile follows when it goes on."""
         self.store(*EVENTS, api={"replay": "recorded"})

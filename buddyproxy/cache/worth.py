@@ -18,6 +18,9 @@ from buddyproxy.message import Headers
 JUDGED: Final = 2 * 2**20
 """Content larger than this, in bytes and without its coding, is not looked at: that would keep others waiting."""
 
+MEMBERS: Final = 64
+"""Content of more gzip members in a row (RFC 1952, 2.2) is not looked at: each takes a copy of all that follow."""
+
 _ZLIB = frozenset({b"deflate", b"gzip", b"x-gzip"})
 _EITHER = zlib.MAX_WBITS | 32
 """Has zlib tell gzip from deflate by itself."""
@@ -54,10 +57,9 @@ def _decoded(stored: StoredResponse) -> bytes | None:
     if not is_readable(stored.headers):
         return None
     content, left = b"", stored.body
-    if not _codings(stored.headers):
+    if not left or not _codings(stored.headers):
         return left
-    # Several in a row are one (RFC 1952, 2.2).
-    while left:
+    for _ in range(MEMBERS):
         inflating = zlib.decompressobj(_EITHER)
         try:
             content += inflating.decompress(left, JUDGED + 1 - len(content))
@@ -66,7 +68,9 @@ def _decoded(stored: StoredResponse) -> bytes | None:
         if not inflating.eof or len(content) > JUDGED:
             return None
         left = inflating.unused_data
-    return content
+        if not left:
+            return content
+    return None
 
 
 def _texts(content: bytes, media_type: bytes) -> Iterator[bytes]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.cache.worth import JUDGED, is_judged, is_readable, is_worth_keeping
+from buddyproxy.cache.worth import JUDGED, MEMBERS, is_judged, is_readable, is_worth_keeping
 from buddyproxy.config import parse_condition
 from tests.support.values import BUDDY, fields, kept, properties
 
@@ -156,6 +156,13 @@ class WorthTests(SynchronousTestCase):
             self.assertIs(is_worth_keeping(packed, unless("error")), kept_)
         twice = holding(gzip.compress(largest) + gzip.compress(b" " * 10), JSON, "Content-Encoding: gzip")
         self.assertFalse(is_worth_keeping(twice, unless("error")))
+
+    def test_members(self) -> None:
+        """Content coded in very many pieces is not read, and so not kept."""
+        for count, kept_ in ((MEMBERS, True), (MEMBERS + 1, False)):
+            body = gzip.compress(b"[]") + gzip.compress(b" ") * (count - 1)
+            stored = holding(body, JSON, "Content-Encoding: gzip")
+            self.assertIs(is_worth_keeping(stored, unless("error")), kept_, count)
 
     def test_known_at_the_head(self) -> None:
         """By its head it is known whether a response will be looked at, and whether it can be."""
