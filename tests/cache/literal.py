@@ -38,6 +38,7 @@ from tests.cache.messages import (
 from tests.cache.reading import (
     Directives,
     Fields,
+    demanded,
     lines,
     members,
     present,
@@ -268,7 +269,7 @@ def _with(asked: Asked, given: Directives, selected: Kept, now: float) -> Outcom
     """Return what is done with a request that selects a stored response (4, 4.2.4 and 5.2.1)."""
     reuse = Outcome("reuse", selected)
     age, fresh_for = current_age(selected.told, now), lifetime(selected.told)
-    max_age, min_fresh = seconds(given, "max-age"), seconds(given, "min-fresh")
+    max_age, min_fresh = seconds(given, "max-age"), demanded(given, "min-fresh")
     own, _ = binding(selected.fields)
     if not _covers(asked, selected) or selected.outdated:
         return ASK

@@ -66,6 +66,13 @@ def seconds(given: Directives, name: str) -> int | None:
     return min((_number(directive) for directive in given if directive.name == name), default=None)
 
 
+def demanded(given: Directives, name: str) -> int | None:
+    """Return the most delta-seconds of `name`, more than any response has for what is no number: the stricter reading."""
+    found = [directive for directive in given if directive.name == name]
+    numbers = [None if directive.faulty else _digits(directive.argument or "") for directive in found]
+    return max((OVERFLOW if number is None else number for number in numbers), default=None)
+
+
 def tolerance(given: Directives, name: str) -> float | None:
     """Return the same of a directive that, said once and without an argument, means any number (RFC 9111, 5.2.1.2)."""
     found = [directive for directive in given if directive.name == name]
