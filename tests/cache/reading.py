@@ -67,7 +67,7 @@ def seconds(given: Directives, name: str) -> int | None:
 
 
 def demanded(given: Directives, name: str) -> int | None:
-    """Return the most delta-seconds of `name`, more than any response has for what is no number: the stricter reading."""
+    """Return the most delta-seconds of `name`; more than any response has, for what is no number: the stricter way."""
     found = [directive for directive in given if directive.name == name]
     numbers = [None if directive.faulty else _digits(directive.argument or "") for directive in found]
     return max((OVERFLOW if number is None else number for number in numbers), default=None)
