@@ -5,15 +5,18 @@ is read (VmHWM), so that nothing is missed between two looks.
 """
 
 from pathlib import Path
+from time import monotonic, sleep
 
 from benchmarks.flow.plan import Plan
-from benchmarks.flow.processes import Process, call, running_proxy, seen
+from benchmarks.flow.processes import DEADLINE, Process, call, running_proxy, seen
 from benchmarks.report import Figure, progress
 
 GROWTH = 32.0
 """Megabytes of memory that the proxy may take for it."""
 AHEAD = 8.0
 """Megabytes that may be on their way to a reader that takes nothing: what systems buffer for the two connections."""
+LETTING_GO = 1.0
+"""Seconds within which the origin should learn that its reader has left."""
 READ = 2**20
 """Bytes that such a reader has read."""
 WARMING = 50
@@ -63,18 +66,30 @@ def measure_download(origin: Process, directory: Path, plan: Plan) -> list[Figur
 def measure_stall(origin: Process, directory: Path, plan: Plan) -> list[Figure]:
     """Measure a download whose reader stops and, after a while, leaves."""
     progress(f"downloading, and then not, for {plan.stall:g} s")
-    size = plan.megabytes * 2**20
+    size, name = plan.megabytes * 2**20, "a reader that stalls after 1 MB"
     with running_proxy(directory, origin) as proxy:
         memory = Memory(proxy)
-        took = call("download", proxy.url, f"/large/stalled?bytes={size}", min(READ, size), plan.stall)
-        figures = memory.figures("a reader that stalls after 1 MB", took["seconds"])
-    call("download", origin.url, f"/large/direct?bytes={size}", min(READ, size), plan.stall)
+        took = call("download", proxy.url, f"/large/stalled?bytes={size}", READ, plan.stall)
+        figures = memory.figures(name, took["seconds"])
+        freed = wait_until_free(origin, "/large/stalled")
+    call("download", origin.url, f"/large/direct?bytes={size}", READ, plan.stall)
     ahead, direct = ((seen(origin, path).sent - READ) / 2**20 for path in ("/large/stalled", "/large/direct"))
     return [
         figures[0],
-        Figure.at_most("a reader that stalls after 1 MB: the origin is ahead by", ahead, AHEAD, "MB"),
-        Figure("a reader that stalls after 1 MB: without the proxy, by", direct, "MB"),
+        Figure.at_most(f"{name}: the origin is ahead by", ahead, AHEAD, "MB"),
+        Figure(f"{name}: without the proxy, by", direct, "MB"),
+        Figure.at_most(f"{name}: from its leaving until the origin knows", freed, LETTING_GO, "s"),
     ]
+
+
+def wait_until_free(origin: Process, path: str) -> float:
+    """Return for how many more seconds the origin answers a request for `path`."""
+    began = monotonic()
+    while seen(origin, path).being_answered:
+        if monotonic() - began > DEADLINE:
+            raise RuntimeError("the caller has left, and the origin does not learn of it")
+        sleep(0.01)
+    return monotonic() - began
 
 
 def measure_upload(origin: Process, directory: Path, plan: Plan, method: str) -> list[Figure]:

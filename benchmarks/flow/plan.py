@@ -28,5 +28,5 @@ class Plan:
     directory: str | None = None
 
 
-QUICK = Plan(rounds=1, streams=5, chunks=10, callers=20, wait=0.1, megabytes=8, stall=0.2, drips=10, requests=30)
+QUICK = Plan(rounds=1, streams=5, chunks=10, callers=20, wait=0.1, megabytes=16, stall=0.2, drips=10, requests=30)
 """Enough to see that everything is measured; its figures mean nothing."""
