@@ -57,6 +57,9 @@ class Caller(asyncio.Protocol):
         self._left: int | None = None
         """How much of the content is to come; None where it comes in chunks."""
         self._in_head = True
+        self._take: Take = _ignore
+        self._done: asyncio.Future[None] | None = None
+        """None while nothing is under way."""
 
     @classmethod
     async def connect(cls, place: Place) -> "Caller":
@@ -70,10 +73,10 @@ class Caller(asyncio.Protocol):
     def ask(self, target: str, take: Take) -> "asyncio.Future[None]":
         """Ask for `target`, hand the content to `take` as it comes; the future is done when it was all."""
         self._take = take
-        self._done = asyncio.get_running_loop().create_future()
+        self._done = done = asyncio.get_running_loop().create_future()
         self._in_head = True
         self._transport.write(self._place.head(target))
-        return self._done
+        return done
 
     def close(self) -> None:
         """Leave, whatever is under way."""
@@ -90,7 +93,7 @@ class Caller(asyncio.Protocol):
                 self._read_content()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        if hasattr(self, "_done") and not self._done.done():
+        if self._done is not None:
             self._done.set_exception(ConnectionError("closed before the end of the answer"))
 
     def _read_head(self) -> None:
@@ -111,7 +114,7 @@ class Caller(asyncio.Protocol):
         self._take(bytes(self._buffer))
         self._buffer.clear()
         if not self._left:
-            self._done.set_result(None)
+            self._finish()
 
     def _read_chunks(self) -> None:
         while (end := self._buffer.find(b"\r\n")) >= 0:
@@ -121,9 +124,14 @@ class Caller(asyncio.Protocol):
             content = bytes(self._buffer[end + 2 : end + 2 + size])
             del self._buffer[: end + size + 4]
             if not size:
-                self._done.set_result(None)
+                self._finish()
                 return
             self._take(content)
+
+    def _finish(self) -> None:
+        done, self._done = self._done, None
+        assert done is not None, "more came than was asked for"
+        done.set_result(None)
 
 
 @define
@@ -164,16 +172,16 @@ async def streams(place: Place, name: str, count: str, chunks: str, rate: str, t
     async def read(number: int) -> None:
         await asyncio.sleep(length * number / int(count))
         caller = await Caller.connect(place)
-        for time_ in range(int(times)):
-            target = f"/stream/{name}-{number}-{time_}?chunks={chunks}&rate={rate}"
+        for turn in range(int(times)):
+            target = f"/stream/{name}-{number}-{turn}?chunks={chunks}&rate={rate}"
             await caller.ask(target, delays.of_stream())
         caller.close()
 
     worked, began = process_time(), monotonic()
     await asyncio.gather(*(read(number) for number in range(int(count))))
-    share = (process_time() - worked) / (monotonic() - began)
+    work = (process_time() - worked) / (monotonic() - began)
     assert len(delays.first) + len(delays.later) == int(count) * int(chunks) * int(times)
-    return {"first": summary(delays.first), "later": summary(delays.later), "share": share}
+    return {"first": summary(delays.first), "later": summary(delays.later), "work": work}
 
 
 async def together(place: Place, target: str, count: str) -> object:

@@ -13,7 +13,7 @@ from benchmarks.report import Figure, progress
 
 GROWTH = 32.0
 """Megabytes of memory that the proxy may take for it."""
-AHEAD = 8.0
+AHEAD = 10.0
 """Megabytes that may be on their way to a reader that takes nothing: what systems buffer for the two connections."""
 LETTING_GO = 1.0
 """Seconds within which the origin should learn that its reader has left."""

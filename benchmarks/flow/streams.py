@@ -20,25 +20,29 @@ from typing import Any
 from attrs import frozen
 
 from benchmarks.flow.plan import Plan
-from benchmarks.flow.processes import Process, call, running_proxy
+from benchmarks.flow.processes import Process, call, idle_seconds, running_proxy
 from benchmarks.report import Figure, progress
 
+TIMES = 2
+"""How many streams each caller reads, one after the other."""
 SHARE = 1.0
 """Milliseconds that the proxy may take."""
 
 
 @frozen
 class Round:
-    """The same load without the proxy and with it; times are in milliseconds, work in seconds."""
+    """The same load without the proxy and with it: milliseconds; and what the processors did meanwhile."""
 
     direct: dict[str, Any]
     proxied: dict[str, Any]
-    seconds: float
-    proxy_work: float
-    origin_work: float
+    proxy_seconds: float
+    proxy: float
+    """How many processors it had; less than one, mostly."""
+    origin: float
+    idle: float
 
     def share(self, which: str, what: str) -> float:
-        """Return how much later `which` chunks came, by `what` they are judged."""
+        """Return how much later `which` chunks came with the proxy, by `what` they are judged."""
         later: float = self.proxied[which][what] - self.direct[which][what]
         return later
 
@@ -57,26 +61,23 @@ def measure(origin: Process, directory: Path, plan: Plan) -> list[Figure]:
             Figure(f"{name}: without the proxy, median", median(r.direct[which]["median"] for r in rounds), "ms"),
             Figure(f"{name}: without the proxy, p99", median(r.direct[which]["p99"] for r in rounds), "ms"),
         ]
-    chunks = rounds[0].proxied["first"]["count"] + rounds[0].proxied["later"]["count"]
+    chunks = plan.streams * plan.chunks * TIMES
     return [
         *figures,
-        Figure("work of the proxy, a chunk", median(1000 * r.proxy_work / chunks for r in rounds), "ms"),
-        Figure("processor the proxy had", median(100 * r.proxy_work / r.seconds for r in rounds), "%"),
-        Figure("processor the origin had meanwhile", median(100 * r.origin_work / r.seconds for r in rounds), "%"),
-        Figure("processor the callers had meanwhile", median(100 * r.proxied["share"] for r in rounds), "%"),
+        Figure("work of the proxy, a chunk", median(1000 * r.proxy_seconds / chunks for r in rounds), "ms"),
+        Figure("processors the proxy had", median(r.proxy for r in rounds), ""),
+        Figure("processors the origin had meanwhile", median(r.origin for r in rounds), ""),
+        Figure("processors the callers had meanwhile", median(r.proxied["work"] for r in rounds), ""),
+        Figure("processors that had nothing to do meanwhile", median(r.idle for r in rounds), ""),
     ]
 
 
 def measure_once(origin: Process, proxy: Process, number: int, plan: Plan) -> Round:
     """Put the load on the origin, then on the proxy."""
-    load = (plan.streams, plan.chunks, plan.rate, 2)
+    load = (plan.streams, plan.chunks, plan.rate, TIMES)
     direct = call("streams", origin.url, f"direct-{number}", *load)
-    began, proxy_had, origin_had = monotonic(), proxy.cpu_seconds(), origin.cpu_seconds()
+    before = monotonic(), proxy.cpu_seconds(), origin.cpu_seconds(), idle_seconds()
     proxied = call("streams", proxy.url, f"proxied-{number}", *load)
-    return Round(
-        direct,
-        proxied,
-        seconds=monotonic() - began,
-        proxy_work=proxy.cpu_seconds() - proxy_had,
-        origin_work=origin.cpu_seconds() - origin_had,
-    )
+    after = monotonic(), proxy.cpu_seconds(), origin.cpu_seconds(), idle_seconds()
+    seconds, proxy_had, origin_had, idle = (new - old for old, new in zip(before, after, strict=True))
+    return Round(direct, proxied, proxy_had, proxy_had / seconds, origin_had / seconds, idle / seconds)
