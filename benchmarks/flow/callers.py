@@ -164,13 +164,13 @@ def summary(milliseconds: list[float]) -> dict[str, float]:
 async def streams(place: Place, name: str, count: str, chunks: str, rate: str, times: str) -> object:
     """Read `count` streams at any time, each caller `times` one after the other; return how late their events came.
 
-    The streams begin evenly spread, as if nobody knew of anybody.
+    The streams begin at random moments, so that their events do not keep step with one another.
     """
     delays = Delays()
     length = int(chunks) / float(rate)
 
     async def read(number: int) -> None:
-        await asyncio.sleep(length * number / int(count))
+        await asyncio.sleep(random.uniform(0, length))
         caller = await Caller.connect(place)
         for turn in range(int(times)):
             target = f"/stream/{name}-{number}-{turn}?chunks={chunks}&rate={rate}"
