@@ -62,7 +62,7 @@ class CommandTests(SynchronousTestCase):
         result = self.run_benchmarks("flow", "--quick", "--json", "--directory", str(directory.absolute()))
         self.assertEqual(result.returncode, 0, result.stderr)
         figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
-        self.assertEqual(len(figures), 44)
+        self.assertEqual(len(figures), 45)
         # What does not hang on how fast this machine is.
         for name in (
             "20 identical misses at once: requests to the origin",

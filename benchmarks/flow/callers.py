@@ -8,7 +8,7 @@ import json
 import random
 import socket
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from hashlib import sha256
 from statistics import median, quantiles
 from time import monotonic, monotonic_ns, process_time
@@ -211,22 +211,25 @@ async def joining(place: Place, target: str, count: str, seconds: str) -> object
     return {"digests": {digest: digests.count(digest) for digest in set(digests)}}
 
 
-async def asking(place: Place, name: str, count: str) -> object:
-    """Ask for a small answer `count` times, again and anew in turn; return how long hits and misses took."""
-    caller = await Caller.connect(place)
-    took: dict[str, list[float]] = {"hit": [], "miss": []}
+async def hits(place: Place, count: str) -> object:
+    """Ask for what is stored `count` times, one after the other; return how long each took."""
+    return await _asking(place, ["/small/known"] * (int(count) + 1))
 
-    async def ask(target: str) -> float:
+
+async def misses(place: Place, name: str, count: str) -> object:
+    """Ask for `count` things that nobody has asked for, one after the other; return how long each took."""
+    return await _asking(place, [f"/small/{name}-{number}" for number in range(int(count) + 1)])
+
+
+async def _asking(place: Place, targets: Sequence[str]) -> object:
+    """Ask for all of `targets`; the first does not count, as it may open connections, or store what is then hit."""
+    caller, took = await Caller.connect(place), []
+    for target in targets:
         began = monotonic_ns()
         await caller.ask(target, _ignore)
-        return (monotonic_ns() - began) / 1e6
-
-    await ask("/small/known")
-    for number in range(int(count)):
-        took["hit"].append(await ask("/small/known"))
-        took["miss"].append(await ask(f"/small/{name}-{number}"))
+        took.append((monotonic_ns() - began) / 1e6)
     caller.close()
-    return {word: summary(each) for word, each in took.items()}
+    return summary(took[1:])
 
 
 async def dripping(place: Place, name: str, count: str) -> object:
@@ -269,10 +272,11 @@ async def upload(place: Place, method: str, target: str, count: str) -> object:
 
 
 CALLERS: dict[str, Callable[..., Coroutine[Any, Any, object]]] = {
-    "asking": asking,
     "download": download,
     "dripping": dripping,
+    "hits": hits,
     "joining": joining,
+    "misses": misses,
     "streams": streams,
     "together": together,
     "upload": upload,

@@ -27,7 +27,7 @@ class Memory:
     """What happens to a new proxy's memory, and to its processor time."""
 
     def __init__(self, proxy: Process) -> None:
-        call("asking", proxy.url, "warming", WARMING)
+        call("misses", proxy.url, "warming", WARMING)
         self.proxy = proxy
         self._resident = proxy.resident_mb()
         self._work = proxy.cpu_seconds()
