@@ -28,6 +28,11 @@ class Figure:
         return cls(name, value, unit, f"<= {limit:g}", value <= limit)
 
     @classmethod
+    def exactly(cls, name: str, value: float, wanted: float, unit: str = "") -> "Figure":
+        """Return a figure that should be nothing but `wanted`."""
+        return cls(name, value, unit, f"{wanted:g}", value == wanted)
+
+    @classmethod
     def at_least(cls, name: str, value: float, limit: float, unit: str) -> "Figure":
         """Return a figure that should not be below `limit`."""
         return cls(name, value, unit, f">= {limit:g}", value >= limit)

@@ -1,5 +1,6 @@
 """`twistd buddyproxy` and `twist buddyproxy`: the command line, and what only a process of its own needs."""
 
+import gc
 import os
 import signal
 import sys
@@ -205,7 +206,14 @@ def makeService(options: Options) -> IService:
     service = ProxyService(options.config, reactor)
     # By then the reactor has installed its own handlers; and nothing says that we are ready before ours are there.
     reactor.callWhenRunning(_end_well, service, reactor)
+    reactor.callWhenRunning(_settle)
     return service
+
+
+def _settle() -> None:
+    """Keep the garbage collector from what stays for good: to look through all of it holds everybody up."""
+    gc.collect()
+    gc.freeze()
 
 
 def _end_well(service: ProxyService, reactor: Reactor) -> None:

@@ -63,6 +63,32 @@ class CommandTests(SynchronousTestCase):
         self.assertAlmostEqual(together, choosing + concluding)
         self.assertGreater(min(choosing, concluding), 0)
 
+    def test_flow(self) -> None:
+        """The flow's benchmark measures every figure, gets the contents right, and leaves nothing behind."""
+        directory = Path(self.mktemp())
+        directory.mkdir(parents=True)
+        result = self.run_benchmarks("flow", "--quick", "--json", "--directory", str(directory.absolute()))
+        self.assertEqual(result.returncode, 0, result.stderr)
+        figures = {figure["name"]: figure for figure in json.loads(result.stdout)["figures"]}
+        self.assertEqual(len(figures), 45)
+        # What does not hang on how fast this machine is.
+        for name in (
+            "20 identical misses at once: requests to the origin",
+            "20 identical misses at once: different answers",
+            "20 callers joining a stream of 0.5 s: requests to the origin",
+            "20 callers joining a stream of 0.5 s: contents that are not the origin's, byte by byte",
+            "a reader that stalls after 1 MB: memory",
+        ):
+            self.assertTrue(figures[name]["reached"], name)
+        self.assertIn("... uploading 16 MB by PUT", result.stderr)
+        self.assertEqual(list(directory.iterdir()), [])
+
+    def test_flow_parts(self) -> None:
+        """A part of the flow's benchmark that does not exist is refused, and told from those that do."""
+        result = self.run_benchmarks("flow", "--quick", "--parts", "streams,rivers")
+        self.assertEqual(result.returncode, 2)
+        self.assertIn("rivers: there are streams, together, large, dripping", result.stderr)
+
     def test_help(self) -> None:
         """The command line explains itself."""
         result = self.run_benchmarks("store", "--help")
