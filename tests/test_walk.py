@@ -1051,7 +1051,9 @@ class StreamTests(WalkTests):
         self.assertFalse(self.caller.received.endswith(b"0\r\n\r\n"))
         self.origin.answer = answering(b"whole")
         self.assertEqual(self.ask().body, b"whole")
-        self.assertFalse(self.proxy.metrics.seen[0].complete)
+        broken = self.proxy.metrics.seen[0]
+        self.assertEqual((broken.complete, broken.failed), (False, True))
+        self.assertIn("http://origin.example: ", broken.reason)
 
     def test_caller_leaves_in_the_middle(self) -> None:
         """A caller who leaves ends the fetch, and what came so far is not stored."""
