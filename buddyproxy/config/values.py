@@ -186,12 +186,12 @@ def admin_path(value: object) -> str:
     return _admin_path(value).rstrip("/")
 
 
-def status(value: object) -> int:
-    """Read an HTTP status used as a key: a number, or its three digits."""
+def error_status(value: object) -> int:
+    """Read the status of an error used as a key: a number, or its three digits (RFC 9110, 15.5 and 15.6)."""
     if isinstance(value, str) and re.fullmatch("[0-9]{3}", value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 100 <= value <= 599:
-        raise ValueError("expected a status from 100 to 599")
+    if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
+        raise ValueError("expected the status of an error, from 400 to 599")
     return value
 
 
