@@ -243,8 +243,19 @@ def path_regex(value: object) -> str:
         with warnings.catch_warnings(action="ignore"):  # what only may change its meaning one day is no problem
             re.compile(pattern.encode("ascii"))
     except (re.error, OverflowError, RecursionError, ValueError) as error:
-        raise ValueError("not a regular expression that can be used") from error
+        raise ValueError(f"not a regular expression that can be used: {_fault(error)}") from error
     return pattern
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a regular expression, and where, counted from 1."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, re.error):
+        return "a number in it is too large"
+    # What the group was called may be anything.
+    message = re.sub("(?<=group name) .*", "", error.msg)
+    return message if error.pos is None else f"{message} (at character {error.pos + 1})"
 
 
 def parameter_pattern(value: object) -> str:

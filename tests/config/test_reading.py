@@ -388,9 +388,17 @@ class ValueTests(ProblemsTestCase):
                 *(
                     (
                         api(rules=[{"path_regex": pattern}]),
-                        [f"{where}.rules[0].path_regex: not a regular expression that can be used"],
+                        [f"{where}.rules[0].path_regex: not a regular expression that can be used: {fault}"],
                     )
-                    for pattern in ("(", "a{99999999999999999999}", "(" * 5000 + ")" * 5000, "(?u)a")
+                    for pattern, fault in (
+                        ("/a(", "missing ), unterminated subpattern (at character 3)"),
+                        ("a{99999999999999999999}", "a number in it is too large"),
+                        ("a{" + "9" * 5000 + "}", "a number in it is too large"),
+                        ("(" * 5000 + ")" * 5000, "it is nested too deeply"),
+                        ("(?u)a", "bad inline flags: cannot use 'u' flag with a bytes pattern (at character 4)"),
+                        ("(?P<a>.)(?P<a>.)", "redefinition of group name (at character 13)"),
+                        ("(?<=a+)b", "look-behind requires fixed-width pattern"),
+                    )
                 ),
                 (
                     api(rules=[{"path_regex": "/é"}]),
