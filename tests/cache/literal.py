@@ -139,6 +139,7 @@ class Literal:
                 return {RELAY}
             updated = freshened(told, selected)
             unfit = _forbidden(updated) or "*" in members(updated, "vary")
+            unfit = unfit or _leave_taken_back(selected.fields, updated)
             return {RELAY if unfit else Outcome("freshen", selected)}
         return storing(as_get(asked, told), told)
 
@@ -197,6 +198,9 @@ class Literal:
         selected = None if again or _aside(asked) else self.selected(asked)
         telling = told.status in (404, 410) or (told.status < 400 and told.status != 304)
         by_head = asked.method == "HEAD" and told.status == 200
+        if by_head and selected is not None and _head_agrees(told, selected, total=True):
+            # A part that is not shown to be out of date.
+            return
         if selected is not None and telling and (by_head or _covers(asked, selected)):
             selected.outdated = True
 
@@ -228,7 +232,7 @@ def storing(asked: Asked, told: Told) -> set[Outcome]:
     if told.status == 206 and (not lines(asked.fields, "range") or content_range(told) is None):
         # RFC 9110, 15.3.7: it is no answer to such a request, or none of which we know what it is.
         return {RELAY}
-    shareable = any(sound(given, name) for name in ("public", "must-revalidate", "s-maxage"))
+    shareable = _shareable(given)
     if lines(asked.fields, "authorization") and not shareable:
         # 3.5.
         return {RELAY}
@@ -354,7 +358,8 @@ def _confirmed(asked: Asked, told: Told, nominated: Sequence[Kept]) -> set[Outco
     if not identified:
         return {AGAIN}
     updated = freshened(told, identified[0])
-    if _forbidden(updated, identified[0].told.status) or "*" in members(updated, "vary"):
+    gone = _forbidden(updated, identified[0].told.status) or _leave_taken_back(identified[0].fields, updated)
+    if gone or "*" in members(updated, "vary"):
         return {AGAIN}
     if etag is not None and etag != identified[0].etag and etag.startswith('"'):
         # What has no such strong validator must not be updated; that a weak one matched confirms it (4.3.2).
@@ -362,20 +367,34 @@ def _confirmed(asked: Asked, told: Told, nominated: Sequence[Kept]) -> set[Outco
     return {Outcome("freshen", kept) for kept in identified}
 
 
+def _leave_taken_back(held: Fields, updated: Fields) -> bool:
+    """Return whether nothing allows any more to share an answer that may have been to a request with Authorization.
+
+    3.5; whose it was is not kept with it.
+    """
+    return _shareable(binding(held)[0]) and not _shareable(binding(updated)[0])
+
+
+def _shareable(given: Directives) -> bool:
+    return any(sound(given, name) for name in ("public", "must-revalidate", "s-maxage"))
+
+
 def _identifies(etag: str | None, kept: Kept) -> bool:
     """Return whether an answer's entity tag is that of a stored response, by weak comparison (RFC 9110, 8.8.3.2)."""
     return None not in (etag, kept.etag) and (etag or "").removeprefix("W/") == (kept.etag or "").removeprefix("W/")
 
 
-def _head_agrees(told: Told, kept: Kept) -> bool:
-    """Return whether the answer to a HEAD is about the stored content (4.3.5)."""
-    whole = kept.told.status == 200
+def _head_agrees(told: Told, kept: Kept, *, total: bool = False) -> bool:
+    """Return whether the answer to a HEAD is about the stored content (4.3.5), or about the `total` it is a part of."""
+    part = content_range(kept.told) if total else None
+    size = len(kept.told.body) if part is None else part[2]
+    whole = kept.told.status == 200 if not total else part is not None
     length = lines(told.fields, "content-length")
     same = all(
         not lines(told.fields, name) or lines(told.fields, name)[0] == (lines(kept.fields, name) or [None])[0]
         for name in ("etag", "last-modified")
     )
-    return whole and same and (not length or int(length[0]) == len(kept.told.body))
+    return whole and same and (not length or int(length[0]) == size)
 
 
 def _storable(told: Told) -> Told:
