@@ -110,7 +110,7 @@ def _grace(policy: Policy) -> str:
 
 def _callers(policy: Policy) -> str:
     if policy.partition:
-        return "kept apart by their credentials"
+        return "kept apart by " + ", ".join(sorted(name.decode("ascii") for name in policy.credentials))
     if policy.shared:
         return "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
     return "share"
