@@ -15,7 +15,7 @@ from twisted.application.service import IService
 from twisted.python import usage
 
 from buddyproxy import __version__
-from buddyproxy.config import Config, default_cache_path, discover, load, merge, not_in_force
+from buddyproxy.config import Config, default_cache_path, discover, load, merge, never_met, not_in_force
 from buddyproxy.errors import CacheError, ConfigurationError, Problem
 from buddyproxy.metrics import counted
 from buddyproxy.service import ProxyService
@@ -179,6 +179,8 @@ address to give to a program. Answers are kept across restarts."""
             _say(f"  {name}: {mapping.upstream}")
         for path in not_in_force(self.config):
             _say(f"note: {path} is read and checked, but without effect in this version")
+        for rule, earlier in never_met(self.config):
+            _say(f"note: {rule} never holds: {earlier} comes first and matches all it would")
 
     def _explain(self, url: str) -> None:
         try:

@@ -542,12 +542,14 @@ class CommandLineTests(ProcessTestCase):
     async def test_check_config(self) -> None:
         """A good configuration is said to be good, with what it amounts to and what has no effect yet."""
         (self.directory / "buddyproxy.toml").write_text(
-            "[domain_mappings]\none = 'https://one.example/v1'\n[throttling]\nmax_wait = 9\n"
+            "[domain_mappings.one]\nupstream = 'https://one.example/v1'\nrules = [{ path = '/*' }, { path = '/a' }]\n"
+            "[throttling]\nmax_wait = 9\n"
         )
         said = await self.said("--check-config", "--map", "two=https://two.example")
         self.assertRegex(said, r"the configuration is good: 2 mappings, .*buddyproxy\.toml\n")
         self.assertIn("  one: https://one.example/v1\n", said)
         self.assertIn("note: throttling.max_wait is read and checked, but without effect", said)
+        self.assertIn("note: domain_mappings.one.rules[1] never holds: domain_mappings.one.rules[0] comes first", said)
         self.assertFalse(self.cache.exists())
 
     async def test_check_url(self) -> None:

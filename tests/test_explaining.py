@@ -167,14 +167,23 @@ class WhatTests(SynchronousTestCase):
         )
 
     def test_callers(self) -> None:
-        """Who may be given what others have asked for."""
+        """Who may be given what others have asked for, and by which fields callers are told apart."""
+        usual = (
+            "api-key, apikey, authorization, cookie, ocp-apim-subscription-key, openai-organization, openai-project, "
+            "proxy-authorization, x-access-token, x-amz-security-token, x-api-key, x-auth-token, x-functions-key, "
+            "x-goog-api-key, x-rapidapi-key, x-subscription-token"
+        )
+        likely = ", and by fields whose names say that they tell who asks"
         strict = "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
         self._check(
             "callers",
-            ({}, "kept apart by their credentials"),
+            ({}, f"kept apart by {usual}{likely}"),
             ({"share": True}, "share"),
             ({"mode": "rfc9111"}, strict),
             ({"mode": "rfc9111", "share": True}, strict),
+        )
+        self.assertEqual(
+            _said(_config({"credentials": ["X-Zone"]}))["callers"], f"kept apart by {usual}, x-zone{likely}"
         )
 
     def test_key(self) -> None:

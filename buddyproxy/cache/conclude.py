@@ -199,7 +199,7 @@ def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Sto
     selecting = selecting_fields(arrival.request, arrival.response, policy)
     if selecting is None:
         return Relay("vary-star")
-    lifetime = freshness_lifetime(arrival.response, policy, arrival.response_time)
+    lifetime = freshness_lifetime(arrival.response, policy, arrival.response_time, directives)
     age = initial_age(arrival.response.headers, arrival.request_time, arrival.response_time)
     refusal = _freshness_refusal(arrival, directives, lifetime, age, policy)
     if refusal is not None:

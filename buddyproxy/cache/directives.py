@@ -75,7 +75,9 @@ class CacheControl:
         The smallest counts where it is given several times, and 0 where it is no number (RFC 9111, 4.2.1).
         """
         given = self.arguments.get(name)
-        return None if given is None else min(delta_seconds(argument) for argument in given)
+        if given is None:
+            return None
+        return delta_seconds(given[0]) if len(given) == 1 else min(map(delta_seconds, given))
 
     def tolerance(self, name: bytes) -> int | None:
         """Return the delta-seconds of a directive whose argument may be left out to mean any number (`max-stale`)."""
@@ -115,9 +117,9 @@ def response_cache_control(headers: Headers, targeted: Sequence[bytes]) -> Cache
 
 def request_cache_control(headers: Headers) -> CacheControl:
     """Return the request's directives; `Pragma: no-cache` counts where there is no Cache-Control (RFC 9111, 5.4)."""
-    if b"cache-control" not in headers and b"no-cache" in headers.members(b"pragma"):
-        return CacheControl({b"no-cache": [None]})
-    return _cache_control(headers)
+    if b"cache-control" in headers.names:
+        return _cache_control(headers)
+    return CacheControl({b"no-cache": [None]}) if b"no-cache" in headers.members(b"pragma") else NONE
 
 
 def delta_seconds(argument: bytes | None) -> int:

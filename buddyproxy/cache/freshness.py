@@ -16,11 +16,17 @@ HEURISTIC_FRACTION: Final = 0.1
 HEURISTIC_LIMIT: Final = 86400.0
 
 
-def freshness_lifetime(response: Response, policy: Policy, response_time: float) -> float | None:
-    """Return the freshness lifetime in seconds, None where neither the response nor the policy gives it one."""
+def freshness_lifetime(
+    response: Response, policy: Policy, response_time: float, directives: CacheControl | None = None
+) -> float | None:
+    """Return the freshness lifetime in seconds, None where neither the response nor the policy gives it one.
+
+    `directives` are those of the response, where they have been read already.
+    """
     if policy.override_origin and policy.default_ttl is not None and response.status < 400:
         return policy.default_ttl
-    directives = response_cache_control(response.headers, policy.targeted)
+    if directives is None:
+        directives = response_cache_control(response.headers, policy.targeted)
     explicit = explicit_lifetime(response.headers, directives, response_time)
     if explicit is not None:
         return explicit

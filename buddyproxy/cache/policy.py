@@ -4,7 +4,7 @@ Both modes are the same rules with different policies; nothing else in `cache/` 
 """
 
 import re
-from collections.abc import Container, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
@@ -103,7 +103,7 @@ class Policy:
     """Whether callers with different credentials are kept apart by the key."""
     shared: bool = True
     """Whether RFC 9111's rule for requests with Authorization applies (3.5)."""
-    credentials: Container[bytes] = Credentials()
+    credentials: Credentials = Credentials()
     keep_set_cookie: bool = True
     """Whether Set-Cookie is stored with the response."""
     store_errors: bool = True

@@ -47,8 +47,9 @@ class Stale:
 
 def standing(stored: StoredResponse, policy: Policy, now: float) -> Standing:
     """Return how `stored` stands at `now`."""
-    directives = NONE if policy.override_origin else response_cache_control(stored.headers, policy.targeted)
-    lifetime = freshness_lifetime(stored.response, policy, stored.response_time) or 0.0
+    said = response_cache_control(stored.headers, policy.targeted)
+    lifetime = freshness_lifetime(stored.response, policy, stored.response_time, said) or 0.0
+    directives = NONE if policy.override_origin else said
     forbidden = (
         stored.outdated
         or b"must-revalidate" in directives

@@ -27,6 +27,8 @@ _REMEMBERED: Final = 500
 def selecting_fields(request: Request, response: Response, policy: Policy) -> Selecting | None:
     """Return what of `request` selected `response`; None where it may never be selected again (`Vary: *`)."""
     names = policy.implied.union(response.headers.members(b"vary"))
+    if not names and b"content-encoding" not in response.headers.names:
+        return ()
     if b"*" in names:
         return None
     if _is_encoded(response.headers):

@@ -28,8 +28,10 @@ _EITHER = zlib.MAX_WBITS | 32
 
 def is_judged(headers: Headers, policy: Policy) -> bool:
     """Return whether it is known only at its end if a response with `headers` is worth keeping."""
+    if not policy.store_unless:
+        return False
     media_type = essence(headers)
-    return bool(policy.store_unless) and (is_json(media_type) or boundary(media_type) is not None)
+    return is_json(media_type) or boundary(media_type) is not None
 
 
 def is_readable(headers: Headers) -> bool:

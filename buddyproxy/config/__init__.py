@@ -6,7 +6,7 @@ that mapping together. At the bottom of the layers: nothing here knows what the 
 
 from buddyproxy.config.conditions import Condition, parse_condition
 from buddyproxy.config.files import FILE_NAME, check_files, default_cache_path, discover, load, merge, read_key
-from buddyproxy.config.force import NOT_YET_IN_FORCE, not_in_force
+from buddyproxy.config.force import NOT_YET_IN_FORCE, never_met, not_in_force
 from buddyproxy.config.quantities import format_duration, parse_duration, parse_size
 from buddyproxy.config.schema import (
     ORIGIN,
@@ -57,6 +57,7 @@ __all__ = [
     "format_duration",
     "load",
     "merge",
+    "never_met",
     "not_in_force",
     "parse_condition",
     "parse_duration",

@@ -1,12 +1,12 @@
-"""Which settings this version reads and checks but does not act on yet."""
+"""Which settings do nothing: those that this version does not act on yet, and rules that another one comes before."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from buddyproxy.config.reading import join, quoted
-from buddyproxy.config.schema import Config
+from buddyproxy.config.schema import Config, Rule
 
 NOT_YET_IN_FORCE: Final = frozenset(
     {
@@ -51,10 +51,44 @@ NOT_YET_IN_FORCE: Final = frozenset(
 )
 """Settings by path, "*" in place of the user's own names; what holds for a mapping holds for the one at the root."""
 
+_EVERY_PATH: Final = frozenset({"*", "/*"})
+
 
 def not_in_force(config: Config) -> list[str]:
     """Return the paths of settings that are not at their default and that nothing acts on yet."""
     return [path for pattern, path in _changed(config) if pattern in NOT_YET_IN_FORCE]
+
+
+def never_met(config: Config) -> list[tuple[str, str]]:
+    """Return the path of each rule that never holds, and that of the earlier one which holds wherever it would.
+
+    Told are those behind a rule with the same pattern, or behind one for every path; patterns that merely overlap are
+    not compared.
+    """
+    tables = (
+        {"origin": config.origin}
+        if config.origin
+        else {join("domain_mappings", quoted(name)): mapping for name, mapping in config.domain_mappings.items()}
+    )
+    return [
+        (f"{where}.rules[{number}]", f"{where}.rules[{earlier}]")
+        for where, mapping in tables.items()
+        for number, rule in enumerate(mapping.rules)
+        if (earlier := _in_front_of(rule, mapping.rules[:number])) is not None
+    ]
+
+
+def _in_front_of(rule: Rule, others: Sequence[Rule]) -> int | None:
+    """Return the number of the first of `others` that holds wherever `rule` would."""
+    pattern = (rule.path, rule.path_regex)
+    return next(
+        (
+            number
+            for number, other in enumerate(others)
+            if other.path in _EVERY_PATH or (other.path, other.path_regex) == pattern
+        ),
+        None,
+    )
 
 
 def _changed(section: Any, pattern: str = "", path: str = "") -> Iterator[tuple[str, str]]:

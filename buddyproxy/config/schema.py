@@ -39,7 +39,7 @@ _NOTHING: Final[Mapping[Any, Any]] = MappingProxyType({})
 
 _mode = one_of("buddy", "rfc9111")
 _timeout = above_zero(parse_duration)
-_error_ttl = Entries(values.status, parse_duration)
+_error_ttl = Entries(values.error_status, parse_duration)
 
 
 @frozen(kw_only=True)
@@ -132,7 +132,7 @@ class CacheSettings(Section):
     """None: GET, POST and QUERY in buddy mode, GET and QUERY in rfc9111 mode."""
     cache_error_responses: bool = setting(boolean, False)
     error_ttl: Mapping[int, float] = setting(_error_ttl, _NOTHING)
-    """Freshness lifetime by status."""
+    """Freshness lifetime by status, from 400 on."""
     stale_while_revalidate: float = setting(parse_duration, 0.0)
     """Grace where the response names none (RFC 5861, 3)."""
     stale_if_error: float = setting(parse_duration, 0.0)

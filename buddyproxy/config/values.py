@@ -186,12 +186,12 @@ def admin_path(value: object) -> str:
     return _admin_path(value).rstrip("/")
 
 
-def status(value: object) -> int:
-    """Read an HTTP status used as a key: a number, or its three digits."""
+def error_status(value: object) -> int:
+    """Read the status of an error used as a key: a number, or its three digits (RFC 9110, 15.5 and 15.6)."""
     if isinstance(value, str) and re.fullmatch("[0-9]{3}", value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 100 <= value <= 599:
-        raise ValueError("expected a status from 100 to 599")
+    if not isinstance(value, int) or isinstance(value, bool) or not 400 <= value <= 599:
+        raise ValueError("expected the status of an error, from 400 to 599")
     return value
 
 
@@ -243,8 +243,19 @@ def path_regex(value: object) -> str:
         with warnings.catch_warnings(action="ignore"):  # what only may change its meaning one day is no problem
             re.compile(pattern.encode("ascii"))
     except (re.error, OverflowError, RecursionError, ValueError) as error:
-        raise ValueError("not a regular expression that can be used") from error
+        raise ValueError(f"not a regular expression that can be used: {_fault(error)}") from error
     return pattern
+
+
+def _fault(error: Exception) -> str:
+    """Return what is wrong with a regular expression, and where, counted from 1."""
+    if isinstance(error, RecursionError):
+        return "it is nested too deeply"
+    if not isinstance(error, re.error):
+        return "a number in it is too large"
+    # What the group was called may be anything.
+    message = re.sub("(?<=group name) .*", "", error.msg)
+    return message if error.pos is None else f"{message} (at character {error.pos + 1})"
 
 
 def parameter_pattern(value: object) -> str:

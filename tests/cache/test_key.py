@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.key import RESPELLED, canonical_json, credential_partition, primary_key
-from buddyproxy.cache.policy import CREDENTIALS, Policy
+from buddyproxy.cache.policy import CREDENTIALS, Credentials, Policy
 from buddyproxy.message import Headers, Request
 from tests.support.values import BUDDY, RFC9111, Large, fields, get, post, properties
 
@@ -213,7 +213,7 @@ class PartitionTests(SynchronousTestCase):
             one, other = (get(f"{name.decode()}: {value}") for value in "ab")
             self.assertNotEqual(_key(one), _key(other), name)
             self.assertEqual(_key(one, SHARED), _key(other, SHARED), name)
-        named = evolve(BUDDY, credentials=CREDENTIALS | {b"x-team"})
+        named = evolve(BUDDY, credentials=Credentials(CREDENTIALS | {b"x-team"}))
         self.assertNotEqual(_key(get("X-Team: a"), named), _key(get("X-Team: b"), named))
         self.assertEqual(_key(get("X-Team: a")), _key(get("X-Team: b")))
 

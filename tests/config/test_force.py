@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.config import NOT_YET_IN_FORCE, Config, DomainMapping, NamedKey, not_in_force
+from buddyproxy.config import NOT_YET_IN_FORCE, Config, DomainMapping, NamedKey, never_met, not_in_force
 
 URL = "https://api.example/v1"
 
@@ -91,3 +91,24 @@ class ForceTests(SynchronousTestCase):
         """What holds for a mapping holds for the one at the root."""
         config = Config.from_mapping({"origin": {"upstream": URL, "ttl": 5, "cors": True}})
         self.assertEqual(not_in_force(config), ["origin.cors"])
+
+
+class NeverMetTests(SynchronousTestCase):
+    """`never_met` names the rules that another one keeps from ever holding."""
+
+    def test_patterns(self) -> None:
+        """A rule is in vain behind its own pattern or one for every path; a glob is no regular expression."""
+        for patterns, expected in (
+            ([{"path": "/a"}, {"path": "/b"}, {"path": "/a*"}, {"path_regex": "/a"}], []),
+            ([{"path": "/a"}, {"path": "/b"}, {"path": "/a"}, {"path": "/a"}], [(2, 0), (3, 0)]),
+            ([{"path_regex": "/a"}, {"path_regex": "/b"}, {"path_regex": "/a"}], [(2, 0)]),
+            ([{"path": "/a"}, {"path": "/*"}, {"path": "/a"}, {"path_regex": "/b"}], [(2, 0), (3, 1)]),
+            ([{"path": "*"}, {"path": "/b?"}], [(1, 0)]),
+            ([{"path_regex": ".*"}, {"path": "/b"}], []),
+        ):
+            for where, written in (
+                ("origin", {"origin": {"upstream": URL, "rules": patterns}}),
+                ('domain_mappings."a.b"', {"domain_mappings": {"a.b": {"upstream": URL, "rules": patterns}}}),
+            ):
+                named = [(f"{where}.rules[{late}]", f"{where}.rules[{early}]") for late, early in expected]
+                self.assertEqual(never_met(Config.from_mapping(written)), named, patterns)

@@ -17,6 +17,7 @@ DURATION = (
     'expected a duration from 0 to 68 years: seconds, or a text such as "90", "500ms", "15m", "1h30m", "7d" '
     "(units w, d, h, m, s, ms)"
 )
+ERROR_STATUS = "expected the status of an error, from 400 to 599"
 SIZE = 'expected a size: a whole number of bytes, or a text such as "512", "64KB", "10MB", "1GB" (powers of 1024)'
 UPSTREAM = "not an absolute http(s) URL"
 HOST = "not a host name or IP address"
@@ -181,7 +182,7 @@ class ValueTests(ProblemsTestCase):
                 (section("server", port=True), ["server.port: expected a whole number, not true or false"]),
                 (section("cache", max_size_mb=True), [f"cache.max_size_mb: {NUMBER}true or false"]),
                 (section("cache", default_ttl=True), [f"cache.default_ttl: {DURATION}"]),
-                (section("cache", error_ttl={True: 1}), ["cache.error_ttl.True: expected a status from 100 to 599"]),
+                (section("cache", error_ttl={True: 1}), [f"cache.error_ttl.True: {ERROR_STATUS}"]),
             ]
         )
 
@@ -212,10 +213,12 @@ class ValueTests(ProblemsTestCase):
                 (section("server", request_timeout=0), ["server.request_timeout: must be more than 0"]),
                 (section("server", max_request_body="1 zettabyte"), [f"server.max_request_body: {SIZE}"]),
                 (
-                    section("cache", error_ttl={"4xx": 1, 600: 1, "404": "x"}),
+                    section("cache", error_ttl={"4xx": 1, 600: 1, 399: 1, "200": 1, "404": "x"}),
                     [
-                        "cache.error_ttl.4xx: expected a status from 100 to 599",
-                        "cache.error_ttl.600: expected a status from 100 to 599",
+                        f"cache.error_ttl.4xx: {ERROR_STATUS}",
+                        f"cache.error_ttl.600: {ERROR_STATUS}",
+                        f"cache.error_ttl.399: {ERROR_STATUS}",
+                        f"cache.error_ttl.200: {ERROR_STATUS}",
                         f"cache.error_ttl.404: {DURATION}",
                     ],
                 ),
@@ -385,9 +388,17 @@ class ValueTests(ProblemsTestCase):
                 *(
                     (
                         api(rules=[{"path_regex": pattern}]),
-                        [f"{where}.rules[0].path_regex: not a regular expression that can be used"],
+                        [f"{where}.rules[0].path_regex: not a regular expression that can be used: {fault}"],
                     )
-                    for pattern in ("(", "a{99999999999999999999}", "(" * 5000 + ")" * 5000, "(?u)a")
+                    for pattern, fault in (
+                        ("/a(", "missing ), unterminated subpattern (at character 3)"),
+                        ("a{99999999999999999999}", "a number in it is too large"),
+                        ("a{" + "9" * 5000 + "}", "a number in it is too large"),
+                        ("(" * 5000 + ")" * 5000, "it is nested too deeply"),
+                        ("(?u)a", "bad inline flags: cannot use 'u' flag with a bytes pattern (at character 4)"),
+                        ("(?P<a>.)(?P<a>.)", "redefinition of group name (at character 13)"),
+                        ("(?<=a+)b", "look-behind requires fixed-width pattern"),
+                    )
                 ),
                 (
                     api(rules=[{"path_regex": "/é"}]),
