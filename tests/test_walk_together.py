@@ -5,7 +5,9 @@ from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
+from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.exchange.fetches import ALONE, REMEMBERED, Fetches
+from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
 from tests.support.memory import Connection, Fields, parse, spell
 from tests.support.walk import WalkTests
@@ -57,6 +59,24 @@ class TogetherTests(WalkTests):
         self.assertEqual(self.ask().word, "hit")
         self.assertEqual([outcome.word for outcome in self.proxy.metrics.seen], ["uri-miss", *["collapsed"] * 4, "hit"])
 
+    def test_without_looking(self) -> None:
+        """Who asks what is being fetched for want of a stored response does not have the store searched again."""
+
+        class Counting(MemoryStorage):
+            lookups = 0
+
+            async def lookup(self, key: bytes) -> tuple[StoredResponse, ...]:
+                self.lookups += 1
+                return await super().lookup(key)
+
+        storage = Counting(2**20)
+        self.start_held(storage=storage)
+        for _ in range(3):
+            self.begin()
+        self.assertEqual((storage.lookups, len(self.held)), (1, 1))
+        self.begin(fields=[("Cache-Control", "no-cache")])
+        self.assertEqual((storage.lookups, len(self.held)), (2, 2))
+
     def test_joining_in_the_middle(self) -> None:
         """Who comes while the content arrives gets what is there at once, and the rest as it comes."""
         self.start_held()
@@ -99,6 +119,13 @@ class TogetherTests(WalkTests):
             asked = len(self.held)
             self.begin(fields=fields, method=method)
             self.assertEqual(len(self.held), asked + 1, (method, fields))
+
+    def test_who_wants_nothing_from_the_origin(self) -> None:
+        """Who asks for a stored response only does not wait for one that is being fetched (RFC 9111, 5.2.1.7)."""
+        self.start_held()
+        self.begin()
+        reply = self.ask(fields=[("Cache-Control", "only-if-cached")])
+        self.assertEqual((reply.status, len(self.held)), (504, 1))
 
     def test_what_cannot_be_shared(self) -> None:
         """When the answer turns out to be one caller's own, the others ask at once, side by side, now and next time."""

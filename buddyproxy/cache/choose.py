@@ -141,7 +141,9 @@ def shareable(request: Request, question: Question) -> bool:
     if question.reason not in ("uri-miss", "vary-miss", "stale") or request.method == b"HEAD":
         return False
     asked = request_cache_control(request.headers)
-    if any(name in asked for name in (b"no-cache", b"no-store", b"max-age", b"min-fresh")):
+    if any(name in asked for name in (b"no-cache", b"no-store", b"max-age", b"min-fresh", b"only-if-cached")):
+        return False
+    if not request.headers.names.isdisjoint(_FOR_THE_ORIGIN):
         return False
     return isinstance(question, Validate) or wants_whole(request)
 

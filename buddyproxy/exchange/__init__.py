@@ -100,6 +100,9 @@ COMPLAIN_EVERY: Final = 60.0
 """Seconds at least between two log lines about a store that fails to look up."""
 
 
+_MISS: Final = Forward("uri-miss")
+
+
 def _nothing(*_: object) -> None:
     """Do nothing: nobody wants to know."""
 
@@ -162,6 +165,9 @@ class Exchange:
         stored: tuple[StoredResponse, ...] = ()
         if policy.caches(request.method):
             key = self._key(request, uri, policy)
+            if self._fetches.find((key, None), self._storage.purges) and shareable(request, _MISS):
+                # Nothing was stored of it a moment ago, nor will there be before that fetch is over.
+                return await self._ask_together(_Visit(request, uri, key, policy, interim), _MISS, None)
             stored = await self._lookup(key)
         visit = _Visit(request, uri, key, policy, interim)
         choice = choose(request, stored, policy, self._clock.seconds())
@@ -175,13 +181,16 @@ class Exchange:
                 error = NotCached("nothing stored answers this request, and it asked for a stored response only")
                 return Failed(error, CacheStatus(detail=error.code))
             case question if shareable(request, question) and not self._fetches.is_alone(key, self._clock.seconds()):
-                like = selecting_values(request, stored[0], policy) if stored else ()
+                like = selecting_values(request, stored[0], policy) if stored else None
                 return await self._ask_together(visit, question, like)
             case question:
                 return (await self._ask(visit, question)).reply
 
-    async def _ask_together(self, visit: _Visit, question: Question, like: Selecting) -> Answer | Failed:
-        """Ask, or wait for the answer to one who has asked the same; `like` is what is known to tell variants apart."""
+    async def _ask_together(self, visit: _Visit, question: Question, like: Selecting | None) -> Answer | Failed:
+        """Ask, or wait for the answer to one who has asked the same.
+
+        `like` is what is known to tell variants apart; None where nothing is stored.
+        """
         fetch = self._fetches.find((visit.key, like), self._storage.purges)
         if fetch is None:
             return (await self._start(visit, question, like).wait()).reply
@@ -196,7 +205,7 @@ class Exchange:
                 return await self._ask_together(visit, question, now_like)
         return (await self._ask(visit, question)).reply
 
-    def _start(self, visit: _Visit, question: Question, like: Selecting) -> "Fetch[_Outcome]":
+    def _start(self, visit: _Visit, question: Question, like: Selecting | None) -> "Fetch[_Outcome]":
         """Ask, so that others may join until all of the answer is there."""
         fetch: Fetch[_Outcome] = Fetch(visit.uri, self._storage.purges, _give_up_unread)
         name = (visit.key, like)
