@@ -55,7 +55,7 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.prepare(), secret)
         tables = {name for (name,) in self.query("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.assertLessEqual({"cache_entries", "metrics", "config_history", "properties"}, tables)
-        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 3)):
+        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 4)):
             self.assertEqual(self.query(f"PRAGMA {pragma}"), [(value,)], pragma)
 
     def test_private(self) -> None:
