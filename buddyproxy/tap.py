@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
+from time import time
 from types import FrameType
 from typing import Any, NoReturn, cast
 
@@ -91,7 +92,8 @@ address to give to a program. Answers are kept across restarts."""
         self._lay("--allow-open", True, "server", "allow_open")
 
     def opt_clear_cache(self) -> None:
-        """Remove all stored responses, say how many, and exit. Stop a proxy that uses the file first."""
+        """Remove all stored responses, say how many, and exit. A proxy that uses the file lets go of them within a
+        second or two."""
         self._clear_cache = True
 
     def opt_check_config(self) -> None:
@@ -193,10 +195,13 @@ address to give to a program. Answers are kept across restarts."""
     def _clear(self) -> None:
         path = self.config.cache.database_path or ":memory:"
         try:
-            count = clear_storage(self.config.cache)
+            count = clear_storage(self.config.cache, time())
         except CacheError as error:
             _fail([str(error)])
-        _say(f"removed {counted(count, 'stored response')} from {path}")
+        if count is None:
+            _say(f"there is no file {path}: nothing to remove")
+        else:
+            _say(f"removed {counted(count, 'stored response')} from {path}")
 
 
 def makeService(options: Options) -> IService:

@@ -571,7 +571,7 @@ class CommandLineTests(ProcessTestCase):
 
     async def test_clear_cache(self) -> None:
         """`--clear-cache` removes everything, says how many, and ends."""
-        self.assertIn(f"removed 0 stored responses from {self.cache}", await self.said("--clear-cache"))
+        self.assertIn(f"there is no file {self.cache}: nothing to remove", await self.said("--clear-cache"))
         port = await self.start_origin()
         self.configure(port)
         program, url = await self.serving()

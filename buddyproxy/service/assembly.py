@@ -31,7 +31,7 @@ from buddyproxy.message import Origin
 from buddyproxy.metrics import Metrics
 from buddyproxy.routing import Base, RoutingTable
 from buddyproxy.storage import Storage
-from buddyproxy.storage.files import clear_file
+from buddyproxy.storage.clearing import clear_file
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.tiered import TieredStorage
@@ -186,10 +186,12 @@ def changes(settings: HeaderChanges) -> FieldChanges:
     )
 
 
-def clear_storage(settings: CacheSettings) -> int:
-    """Remove every stored response from the file that `settings` names, and return how many there were.
+def clear_storage(settings: CacheSettings, now: float) -> int | None:
+    """Remove every stored response from the file that `settings` names; return how many, or None where there is none.
+
+    Processes that use it let go of what they have in memory, as it was removed at `now`.
 
     Blocks meanwhile. Raises `CacheError` where the file cannot be used.
     """
     path = Path(settings.database_path or ":memory:")
-    return clear_file(path) if path.exists() else 0
+    return clear_file(path, now) if path.exists() else None

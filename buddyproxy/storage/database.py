@@ -21,7 +21,7 @@ from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore, size_of
-from buddyproxy.storage.reserve import SIZE, Reserve
+from buddyproxy.storage.reserve import SIZE, Reserve, reserve_path
 from buddyproxy.storage.trouble import FAILURES, Busy, Damaged, Full, translated
 
 _log = Logger()
@@ -108,7 +108,7 @@ class Database:
     _awaiting_idle: list[Deferred[None]] = field(factory=list, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._reserve = Reserve(Path(f"{self.path}.reserve"))
+        self._reserve = Reserve(reserve_path(self.path))
         self._wal = Path(f"{self.path}-wal")
 
     @classmethod

@@ -18,7 +18,7 @@ from attrs import field, frozen
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, remove_backups, restore
+from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, restore
 from buddyproxy.storage.removals import last as last_removal
 from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import FAILURES, Damaged, translated
@@ -96,24 +96,6 @@ def prepare_or_replace(
             # Unless it was another process that moved the file aside just now.
             if inode_of(path) == inode:
                 raise
-
-
-def clear_file(path: Path, timeout: float = 5.0) -> int:
-    """Remove every stored response from the file at `path`, of which nobody else makes use; return how many.
-
-    Raises `CacheError` as `prepare` does, and leaves the file alone then: who wants less in it does not want another in
-    its place.
-    """
-    prepare(path, timeout)
-    remove_backups(path)
-    try:
-        with closing(sqlite3.connect(path, timeout=timeout, isolation_level=None)) as connection:
-            count = connection.execute("DELETE FROM cache_entries").rowcount
-            # A step frees one page; a script takes all of them.
-            connection.executescript("PRAGMA incremental_vacuum")
-    except FAILURES as error:
-        raise translated(error, path) from error
-    return count
 
 
 def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared:

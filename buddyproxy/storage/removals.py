@@ -6,22 +6,36 @@ what the others did. An invalidation says what it removed; after a purge, anythi
 kept: who finds that something is missing between what was there when it last looked and what is there now lets go of
 everything. Evictions, and what is of no more use, are nobody else's concern.
 
+An answer may be on its way to one process while another sees a change of its resource. So it is written down, too, when
+something was removed, and whoever stores looks, in the transaction that stores, for what others removed since it asked.
+That is by the clock, which is the same for all: they share a file, so they share a machine.
+
 A purge is written down twice. The first time is before anything is removed, so that a backup in the making is given up,
 which a reader began to make before. The second time is after everything is removed, so that nobody has it from the file
 again who heard of the first.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from secrets import token_bytes
 from sqlite3 import Connection, Cursor
 
-from attrs import frozen
+from attrs import field, frozen
+
+from buddyproxy.cache.stored import StoredResponse
+from buddyproxy.storage.shelf import SPARED
 
 Place = tuple[str, bytes]
 """A mapping, and a URI of which everything stored but answers to POST is gone."""
 
-_NOTE = "INSERT INTO removals (remover, mapping, uri) VALUES (?, ?, ?)"
+KEPT = 1000
+"""How many of the last removals are there to be looked up; the schema has the number too."""
+
+_NOTE = "INSERT INTO removals (remover, mapping, uri, removed_at) VALUES (?, ?, ?, ?)"
 _SINCE = "SELECT remover, CAST(mapping AS BLOB), CAST(uri AS BLOB) FROM removals WHERE id > ?"
+_LATER = """
+    SELECT remover, CAST(mapping AS BLOB), CAST(uri AS BLOB), CAST(removed_at AS REAL)
+    FROM removals WHERE removed_at >= ? ORDER BY removed_at
+"""
 
 
 def new_remover() -> bytes:
@@ -38,15 +52,36 @@ class Heard:
     places: tuple[Place, ...] | None = ()
     """What is gone, or None where anything may be."""
 
+    def and_also(self, places: Collection[Place]) -> "Heard":
+        """Return this with `places` among what is gone."""
+        return self if self.places is None else Heard(self.last, (*self.places, *places))
 
-def note(cursor: Cursor, remover: bytes, places: Iterable[Place]) -> None:
-    """Write down that `remover` removed `places`."""
-    cursor.executemany(_NOTE, ((remover, mapping, uri.decode("latin-1")) for mapping, uri in places))
+
+@frozen
+class Removed:
+    """What others removed, and when, in seconds since the epoch."""
+
+    places: Mapping[Place, float] = field(factory=dict)
+    """When each was last."""
+    anything: float | None = None
+    """When anything there was may have been, the last time."""
+
+    def covers(self, stored: StoredResponse) -> bool:
+        """Return whether `stored` was asked for before its like was removed."""
+        if self.anything is not None and stored.request_time <= self.anything:
+            return True
+        removed = self.places.get((stored.mapping, stored.uri))
+        return removed is not None and stored.method != SPARED and stored.request_time <= removed
 
 
-def note_purge(cursor: Cursor, remover: bytes) -> None:
-    """Write down that `remover` removes anything there may be."""
-    cursor.execute(_NOTE, (remover, None, None))
+def note(cursor: Cursor, remover: bytes, places: Iterable[Place], now: float) -> None:
+    """Write down that `remover` removed `places` at `now`."""
+    cursor.executemany(_NOTE, ((remover, mapping, uri.decode("latin-1"), now) for mapping, uri in places))
+
+
+def note_purge(cursor: Cursor, remover: bytes, now: float) -> None:
+    """Write down that `remover` removes anything there may be, at `now`."""
+    cursor.execute(_NOTE, (remover, None, None, now))
 
 
 def last(cursor: Cursor) -> int:
@@ -74,6 +109,21 @@ def heard_since(cursor: Cursor, known: int, remover: bytes) -> Heard:
     except (AttributeError, ValueError):
         # Anything but a place: a purge, or damage.
         return Heard(now, None)
+
+
+def removed_since(cursor: Cursor, since: float, remover: bytes) -> Removed:
+    """Return what others than `remover` removed at `since` or later."""
+    rows = cursor.execute(_LATER, (since,)).fetchall()
+    theirs = [row[1:] for row in rows if row[0] != remover]
+    # There may have been more, and what they were of is no longer known.
+    anything = rows[0][3] if theirs and len(rows) >= KEPT else None
+    places = {}
+    for mapping, uri, removed_at in theirs:
+        try:
+            places[_place(mapping, uri)] = removed_at
+        except (AttributeError, ValueError):
+            anything = removed_at
+    return Removed(places, anything)
 
 
 def _place(mapping: bytes, uri: bytes) -> Place:

@@ -14,6 +14,11 @@ SIZE = 8 * 1024 * 1024
 """Bytes kept: as many as the file may have to grow by to take in what is in the log."""
 
 
+def reserve_path(path: Path) -> Path:
+    """Return where the reserve for the store's file at `path` is."""
+    return Path(f"{path}.reserve")
+
+
 @define(eq=False)
 class Reserve:
     """A file at `path` that only takes room."""

@@ -146,7 +146,7 @@ class Shelf:
             self._held.move_to_end(key)
 
     def forget(self, mapping: str, uri: bytes) -> None:
-        """Let go of the responses of `mapping` for `uri`, but for those to POST,, under whatever key."""
+        """Let go of the responses of `mapping` for `uri`, but for those to POST, under whatever key."""
         place = (mapping, uri)
         for key in tuple(self._by_uri.get(place, ())):
             self._hold(key, tuple(stored for stored in self.get(key) if _place(stored) != place))

@@ -206,10 +206,14 @@ class SqliteStorage:
         return count
 
     async def heard(self) -> Heard:
-        """Return what other processes removed since this was last asked; raises `CacheError`."""
+        """Return what other processes removed since this was last asked; raises `CacheError`.
+
+        That includes what was removed before, where an answer asked for until then came only now, and was not stored.
+        """
         heard = await self._database.read(heard_since, self._known_removals, self._queue.remover)
         self._known_removals = heard.last
-        return heard
+        outdated, self._queue.outdated = self._queue.outdated, set()
+        return heard.and_also(outdated)
 
     async def _vacuum(self) -> None:
         """Give the space of what was removed back to the file system."""

@@ -5,7 +5,7 @@ many rows does so a slice at a time, each a transaction of its own and as large 
 that nobody waits long for the writer.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from sqlite3 import Cursor
 from struct import error as StructError
 
@@ -15,7 +15,7 @@ from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.changes import Changes, Part
 from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.pace import ROW_COST, Pace
-from buddyproxy.storage.removals import note
+from buddyproxy.storage.removals import Place, Removed, note, removed_since
 from buddyproxy.storage.rows import INSERT, Row, encode
 from buddyproxy.storage.shelf import VARIANTS
 from buddyproxy.storage.stats import Bodies, Held
@@ -71,6 +71,8 @@ class Written:
     """How many responses were left out because they could not be written down."""
     evicted: int = 0
     """How many went because their key had too many."""
+    outdated: Sequence[Place] = ()
+    """Where others removed something after it was asked for, so that it was not stored: once for each response."""
 
 
 @frozen
@@ -84,20 +86,30 @@ class Evicted:
 def write(
     cursor: Cursor, part: Part, now: float, compression: Compression | None = None, remover: bytes = b""
 ) -> Written:
-    """Make the changes of `part` at `now`; others hear from `remover` what is removed."""
-    # Before the lock is taken, which the first change does: it may take a while.
+    """Make the changes of `part` at `now`; others hear from `remover` what is removed.
+
+    What was asked for before others removed its like is left out (see `removals.py`).
+    """
+    # Before the lock is taken: it may take a while.
     encoded = [(stored, _encoded(stored, now, compression)) for stored in part.stored]
-    rows = [(stored, row) for stored, row in encoded if row is not None]
-    forget(cursor, part, remover)
+    removed = Removed()
+    if encoded:
+        # From here to the end, nobody else may remove anything.
+        cursor.execute("BEGIN IMMEDIATE")
+        removed = removed_since(cursor, min(stored.request_time for stored in part.stored), remover)
+    forget(cursor, part, remover, now)
+    valid = [(stored, row) for stored, row in encoded if not removed.covers(stored)]
+    rows = [(stored, row) for stored, row in valid if row is not None]
     cursor.executemany(INSERT, [row for _, row in rows])
     # What it was to replace is no longer what the origin says.
-    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored, row in encoded if row is None])
-    crowded = cursor.executemany(_CROWDED, [(key, VARIANTS) for key in {stored.key for stored in part.stored}]).rowcount
-    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored in part.stored for tag in stored.tags)
+    cursor.executemany(_REPLACED, [(stored.key, stored.variant) for stored, row in valid if row is None])
+    crowded = cursor.executemany(_CROWDED, [(key, VARIANTS) for key in {stored.key for stored, _ in valid}]).rowcount
+    tagged = ((tag.decode("ascii"), stored.key, stored.variant) for stored, _ in valid for tag in stored.tags)
     cursor.executemany(_TAG, tagged)
     cursor.executemany(_TOUCH, [(now, uses, key) for key, uses in part.touched.items()])
     bodies = Bodies(sum(len(stored.body) for stored, _ in rows), sum(len(row[-1]) for _, row in rows))
-    return Written(read_totals(cursor), bodies, len(encoded) - len(rows), crowded)
+    outdated = tuple((stored.mapping, stored.uri) for stored in part.stored if removed.covers(stored))
+    return Written(read_totals(cursor), bodies, len(valid) - len(rows), crowded, outdated)
 
 
 def _encoded(stored: StoredResponse, now: float, compression: Compression | None) -> Row | None:
@@ -108,10 +120,10 @@ def _encoded(stored: StoredResponse, now: float, compression: Compression | None
         return None
 
 
-def forget(cursor: Cursor, changes: Changes | Part, remover: bytes) -> None:
-    """Remove what `changes` is to remove, all but clearing and purging; others hear of it from `remover`."""
+def forget(cursor: Cursor, changes: Changes | Part, remover: bytes, now: float) -> None:
+    """Remove what `changes` forgets and discards; others hear from `remover` that it was removed at `now`."""
     cursor.executemany(_FORGET, [(mapping, uri.decode("latin-1")) for mapping, uri in changes.forgotten])
-    note(cursor, remover, changes.forgotten)
+    note(cursor, remover, changes.forgotten, now)
     cursor.executemany(_DISCARD, changes.damaged.items())
 
 

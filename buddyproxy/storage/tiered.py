@@ -16,7 +16,8 @@ it touches, and only a lookup that finds its token again may promote. An invalid
 touches, and takes up all of them.
 
 Other processes may remove what memory holds from the disk. What they did is asked for every `REFRESH_EVERY` seconds,
-not at each hit, which must not wait: until then memory answers as before.
+not at each hit, which must not wait: until then memory answers as before. An answer that was on its way meanwhile the
+disk does not store, and memory is told of that in the same way.
 """
 
 from collections.abc import Collection

@@ -32,7 +32,7 @@ from buddyproxy.storage.compression import Compression
 from buddyproxy.storage.database import Database
 from buddyproxy.storage.pace import Pace
 from buddyproxy.storage.purging import Above, Purging, change_rows, count_missing, find_rows
-from buddyproxy.storage.removals import new_remover, note_purge
+from buddyproxy.storage.removals import Place, new_remover, note_purge
 from buddyproxy.storage.selection import Purge
 from buddyproxy.storage.shelf import Identity
 from buddyproxy.storage.statements import Limits, Totals
@@ -76,6 +76,8 @@ class WriteQueue:
     failed: int = field(default=0, init=False)
     flushes: Flushes = field(default=Flushes(), init=False)
     bodies: Bodies = field(default=Bodies(), init=False)
+    outdated: set[Place] = field(factory=set, init=False)
+    """Of what something was not stored because others had removed its like meanwhile; whoever is told takes it away."""
     size: int = field(default=0, init=False)
     """Bytes waiting to be written."""
     oldest: Changes = field(factory=Changes, init=False)
@@ -285,12 +287,13 @@ class WriteQueue:
 
     async def _remove(self, changes: Changes) -> None:
         """Clear and purge as `changes` says; others hear of it before and after (see `removals.py`)."""
-        await self.database.remove(note_purge, self.remover)
+        now = self.clock.seconds()
+        await self.database.remove(note_purge, self.remover, now)
         if changes.cleared:
             await self._clear(changes)
         for purging in changes.purges:
             await self._purge(purging)
-        await self.database.remove(note_purge, self.remover)
+        await self.database.remove(note_purge, self.remover, now)
 
     async def _write_part(self, part: Part) -> None:
         write = statements.write_through if self.each else statements.write
@@ -301,7 +304,8 @@ class WriteQueue:
         self.totals = written.totals
         self.bodies = self.bodies.and_also(written.bodies)
         self.evicted += written.evicted
-        self.dropped += written.unwritable
+        self.dropped += written.unwritable + len(written.outdated)
+        self.outdated.update(written.outdated)
         if written.unwritable:
             _log.warn("{count} of the responses to store cannot be written down", count=written.unwritable)
 
@@ -312,7 +316,7 @@ class WriteQueue:
         if not (changes.forgotten or changes.damaged):
             return True
         try:
-            await self.database.remove(statements.forget, changes, self.remover)
+            await self.database.remove(statements.forget, changes, self.remover, self.clock.seconds())
         except CacheError:
             return False
         return True

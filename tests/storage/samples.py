@@ -23,6 +23,7 @@ def stored(
     method: bytes = b"GET",
     uri: bytes | None = None,
     remove_after: float = NOW + 1000,
+    request_time: float = NOW - 1,
     response_time: float = NOW,
     tags: str = "",
 ) -> StoredResponse:
@@ -36,7 +37,7 @@ def stored(
         uri=b"https://api.example.com/" + name.encode() if uri is None else uri,
         response=Response(200, Headers(((b"Content-Type", b"text/plain"), *tagged)), b"OK"),
         body=body,
-        request_time=NOW - 1,
+        request_time=request_time,
         response_time=response_time,
         expires=NOW + 10,
         remove_after=remove_after,

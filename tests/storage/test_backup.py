@@ -13,7 +13,8 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.backup import PAGES, back_up, backup_path, copy, is_lost
-from buddyproxy.storage.files import clear_file, prepare, prepare_or_restore, upgrade
+from buddyproxy.storage.clearing import clear_file
+from buddyproxy.storage.files import prepare, prepare_or_restore, upgrade
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.sqlite import SqliteStorage
 from tests.storage.open import SqliteCase, warnings
@@ -305,6 +306,6 @@ class UpgradeTests(SynchronousTestCase):
             copy(connection, self.kept)
             copy(connection, backup_path(self.path))
             copy(connection, Path(f"{backup_path(self.path)}.before-002"))
-        clear_file(self.path)
+        clear_file(self.path, NOW)
         self.assertEqual([path.name for path in self.path.parent.iterdir()], ["cache.sqlite"])
         self.assertFalse(prepare_or_restore(self.path, NOW, 0.05)[1])

@@ -12,9 +12,9 @@ from twisted.internet.defer import Deferred
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import database, writing
-from buddyproxy.storage.files import clear_file
+from buddyproxy.storage.clearing import clear_file
 from tests.storage.open import SqliteCase, warnings
-from tests.storage.samples import key, language, stored
+from tests.storage.samples import NOW, key, language, stored
 
 
 class DamagedResponseTests(SqliteCase):
@@ -286,7 +286,7 @@ class DamagedFileTests(SqliteCase):
         await self.storage.close()
         self.rewrite("cache_entries_inserted", b"BEGIN", b"\xbdEGIN")
         with self.assertRaisesRegex(CacheError, "the schema is damaged"):
-            clear_file(self.path)
+            clear_file(self.path, NOW)
         with warnings():
             self.storage = self.open()
         self.assertEqual((await self.present("1"), self.storage.stats.quarantined), ([], 1))

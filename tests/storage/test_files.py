@@ -11,7 +11,7 @@ from threading import Barrier
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.files import alone, clear_file, inode_of, move_aside, prepare_or_replace
+from buddyproxy.storage.files import alone, inode_of, move_aside, prepare_or_replace
 from buddyproxy.storage.trouble import Damaged
 from tests.storage.open import warnings
 from tests.storage.samples import NOW
@@ -55,7 +55,7 @@ class FilesTests(SynchronousTestCase):
         self.assertEqual(self.prepare(), secret)
         tables = {name for (name,) in self.query("SELECT name FROM sqlite_schema WHERE type = 'table'")}
         self.assertLessEqual({"cache_entries", "metrics", "config_history", "properties"}, tables)
-        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 3)):
+        for pragma, value in (("auto_vacuum", 2), ("journal_mode", "wal"), ("user_version", 4)):
             self.assertEqual(self.query(f"PRAGMA {pragma}"), [(value,)], pragma)
 
     def test_private(self) -> None:
@@ -289,22 +289,3 @@ class FilesTests(SynchronousTestCase):
         with self.assertRaises(CacheError) as raised:
             move_aside(self.path, inode_of(self.path), NOW, "damaged")
         self.assertIn("cannot be moved aside: Is a directory", str(raised.exception))
-
-    def test_clear(self) -> None:
-        """Clearing a file leaves an empty store with its secret, gives the space back, and tells how much there was."""
-        secret = self.prepare()
-        columns = [row[1] for row in self.query("PRAGMA table_info(cache_entries)")][1:]
-        special = {"mapping": "'maps'", "body": "zeroblob(1000000)"}
-        row = ", ".join(special.get(name, "1") for name in columns)
-        self.execute(f"INSERT INTO cache_entries ({', '.join(columns)}) VALUES ({row})")
-        self.assertEqual((clear_file(self.path), clear_file(self.path)), (1, 0))
-        self.assertLess(self.path.stat().st_size, 500_000)
-        self.assertEqual(self.prepare(), secret)
-
-    def test_clear_locked(self) -> None:
-        """A file that another process writes to cannot be cleared, which is said."""
-        self.prepare()
-        with closing(sqlite3.connect(self.path, isolation_level=None)) as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            with self.assertRaises(CacheError):
-                clear_file(self.path, 0.05)

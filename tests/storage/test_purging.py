@@ -61,7 +61,6 @@ class QueryTests(SynchronousTestCase):
     def test_same_as_in_memory(self, responses, selection) -> None:
         """The rows found are those of the responses that the selection matches, whatever its criteria."""
         cursor = self.connection.cursor()
-        cursor.execute("BEGIN")
         storing = Changes()
         for response in responses:
             storing.store(response)
@@ -74,7 +73,7 @@ class QueryTests(SynchronousTestCase):
         for row in ids:
             (uri,) = cursor.execute("SELECT uri FROM cache_entries WHERE id = ?", (row,)).fetchone()
             self.assertIn(uri.encode("latin-1"), {one.uri for one in found if selection.matches(one)})
-        cursor.execute("ROLLBACK")
+        self.connection.rollback()
 
     def test_indexes(self) -> None:
         """No purge reads through the table, and one that knows where to look looks nowhere else."""
@@ -104,7 +103,7 @@ class UpgradeTests(SynchronousTestCase):
         with closing(sqlite3.connect(path)) as connection:
             connection.executescript(first.read_text())
             connection.executescript(
-                "CREATE TABLE cache_tags (tag, entry); CREATE TABLE removals (remover, mapping, uri)"
+                "CREATE TABLE cache_tags (tag, entry); CREATE TABLE removals (remover, mapping, uri, removed_at)"
             )
             storing = Changes()
             for name, tags in (("plain", ""), ("tagged", "t"), ("another", "")):
@@ -164,7 +163,7 @@ class PurgingTests(SqliteCase):
                     await tiered.lookup(key(name))
                 tiered.store(stored("a"))
                 tiered.store(stored("b", b"too large for the disk" * 1000))
-                self.storage.store(stored("c"))
+                self.storage.store(stored("c", request_time=NOW + 1))
                 await self.storage.flush()
                 if settled:
                     await tiered.disk.flush()

@@ -9,7 +9,7 @@ from twisted.internet.defer import Deferred
 import buddyproxy
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.memory import MemoryStorage
-from buddyproxy.storage.removals import Heard
+from buddyproxy.storage.removals import KEPT, Heard
 from buddyproxy.storage.selection import Selection
 from buddyproxy.storage.tiered import TieredStorage
 from tests.storage.open import SqliteCase, warnings
@@ -131,6 +131,65 @@ class RemovalsTests(SqliteCase):
             connection.execute("DELETE FROM removals")
         self.assertEqual(await self.tiered.disk.heard(), Heard(0, None))
         self.assertEqual(await self.tiered.disk.heard(), Heard(0))
+
+    async def test_asked_before(self) -> None:
+        """What was asked for before another invalidated its like is stored in neither tier; what came later is."""
+        await self.begin()
+        for name in "ab":
+            self.storage.invalidate("openai", stored(name).uri)
+        await self.storage.flush()
+        await self.tiered.refresh()
+        self.assertEqual([await self.tiered.lookup(key(name)) for name in "ab"], [(), ()])
+        self.tiered.store(stored("a", request_time=NOW))
+        self.tiered.store(stored("b", request_time=NOW + 0.1))
+        self.assertEqual(self.in_memory(), "ab")
+        await self.tiered.disk.flush()
+        await self.tiered.refresh()
+        self.assertEqual(self.in_memory(), "b")
+        self.assertEqual([len(await self.tiered.lookup(key(name))) for name in "ab"], [0, 1])
+        self.assertEqual((await self.present("a", "b"), self.tiered.stats.dropped), (["b"], 1))
+
+    async def test_replaces_nothing(self) -> None:
+        """It leaves what is stored there by then as it is; other URIs, and answers to POST, are stored."""
+        await self.begin()
+        self.storage.invalidate("openai", stored("a").uri)
+        self.storage.store(stored("a", b"new"))
+        await self.storage.flush()
+        for late in (stored("a", b"old"), stored("a", b"posted", method=b"POST", selecting=language(b"de"))):
+            self.tiered.store(late)
+        self.tiered.store(stored("b", b"another"))
+        await self.tiered.disk.flush()
+        found = [[one.body for one in await self.storage.lookup(key(name))] for name in "ab"]
+        self.assertEqual(found, [[b"posted", b"new"], [b"another"]])
+
+    async def test_asked_before_purge(self) -> None:
+        """What was asked for before another purged anything is not stored, before that is heard of."""
+        for remove in (lambda: self.storage.purge(Selection(tag=b"z"), soft=True), self.storage.clear):
+            await self.begin()
+            await remove()
+            self.tiered.store(stored("a"))
+            self.tiered.store(stored("c", method=b"POST"))
+            await self.tiered.disk.flush()
+            await self.tiered.refresh()
+            self.assertEqual(self.in_memory(), "")
+            self.assertEqual(await self.present("c"), [])
+            self.clock.advance(1)
+            self.storage = self.open()
+
+    async def test_asked_before_too_much(self) -> None:
+        """Where others removed more since than is written down, what was asked for before is not stored."""
+        await self.begin()
+        self.tiered.invalidate("openai", b"https://elsewhere.example/")
+        for number in range(KEPT):
+            self.tiered.invalidate("openai", b"https://elsewhere.example/%d" % number)
+        self.tiered.store(stored("c"))
+        await self.tiered.disk.flush()
+        self.storage.invalidate("openai", b"https://elsewhere.example/")
+        await self.storage.flush()
+        self.tiered.store(stored("d"))
+        self.tiered.store(stored("e", request_time=NOW + 1))
+        await self.tiered.disk.flush()
+        self.assertEqual(await self.present("c", "d", "e"), ["c", "e"])
 
     async def test_another_process(self) -> None:
         """So it is with a process that really is another."""

@@ -21,6 +21,7 @@ class StatementsTests(SynchronousTestCase):
             storing = Changes()
             storing.store(stored())
             written = statements.write(connection.cursor(), whole(storing), NOW)
+            connection.commit()
             self.assertEqual(written.totals, statements.Totals(1, stored().size))
             ((row, checksum),) = connection.execute("SELECT id, checksum FROM cache_entries").fetchall()
             for given, left in ((b"another's", 1), (checksum, 0)):

@@ -189,7 +189,15 @@ print("locked", flush=True)
 sys.stdin.read()
 """
 
-FULL_SAYS = ["reserve: True", "dropped: True", "invalidated: 0", "kept: 1", "removed: True", "stored again: 1"]
+FULL_SAYS = [
+    "reserve: True",
+    "dropped: True",
+    "invalidated: 0",
+    "kept: 1",
+    "removed: True",
+    "stored again: 1",
+    "cleared: 2 True",
+]
 
 FULL = """
 import sqlite3, sys
@@ -197,6 +205,7 @@ from contextlib import closing
 from pathlib import Path
 from twisted.internet import reactor, task
 from buddyproxy.errors import CacheError
+from buddyproxy.storage.clearing import clear_file
 from buddyproxy.storage.sqlite import SqliteStorage
 from tests.storage.samples import NOW, key, stored
 
@@ -243,6 +252,10 @@ async def main(_):
     await tried(storage.flush())
     print("stored again:", count("new"))
     await storage.close()
+    # Takes the reserve again.
+    await SqliteStorage.open(path, reactor, max_entries=100000, max_bytes=2**30).close()
+    fill(place / "others")
+    print("cleared:", clear_file(path, NOW), reserve.exists())
 
 task.react(main)
 """
