@@ -36,13 +36,18 @@ class Outcome:
     """Bytes from the caller and from the origin after a 101; None where there was none."""
 
     @property
+    def failed(self) -> bool:
+        """Whether it came to an error of the origin's or ours, if only half-way through the response."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR or (bool(self.reason) and not self.complete)
+
+    @property
     def remark(self) -> str:
         """What there is to say beyond the figures that every outcome has; empty where there is nothing."""
         remarks = [] if self.tunnelled is None else ["{} bytes up, {} down".format(*self.tunnelled)]
         if self.reason:
             remarks.append(self.reason)
         elif not self.complete:
-            remarks.append("incomplete")
+            remarks.append("the caller left")
         return f" ({'; '.join(remarks)})" if remarks else ""
 
 
@@ -59,7 +64,7 @@ class Metrics:
         self.outcomes[outcome.mapping, outcome.word] += 1
         if self._log_requests:
             _log.emit(
-                LogLevel.info if outcome.status < HTTPStatus.INTERNAL_SERVER_ERROR else LogLevel.warn,
+                LogLevel.warn if outcome.failed else LogLevel.info,
                 "{method} {mapping} {path} {status} {outcome} {milliseconds:.1f} ms{remark}",
                 method=printable(outcome.method),
                 mapping=outcome.mapping,

@@ -173,15 +173,18 @@ class WhatTests(SynchronousTestCase):
             "proxy-authorization, x-access-token, x-amz-security-token, x-api-key, x-auth-token, x-functions-key, "
             "x-goog-api-key, x-rapidapi-key, x-subscription-token"
         )
+        others = "and by all else whose name says who is asking"
         strict = "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
         self._check(
             "callers",
-            ({}, f"kept apart by {usual}"),
+            ({}, f"kept apart by {usual}, {others}"),
             ({"share": True}, "share"),
             ({"mode": "rfc9111"}, strict),
             ({"mode": "rfc9111", "share": True}, strict),
         )
-        self.assertEqual(_said(_config({"credentials": ["X-Zone"]}))["callers"], f"kept apart by {usual}, x-zone")
+        self.assertEqual(
+            _said(_config({"credentials": ["X-Zone"]}))["callers"], f"kept apart by {usual}, x-zone, {others}"
+        )
 
     def test_key(self) -> None:
         """What the key has besides the usual, and what it has not."""

@@ -28,7 +28,7 @@ class MetricsTests(SynchronousTestCase):
         for outcome, expected in (
             (HIT, "GET openai /v1/models 200 hit 0.2 ms"),
             (evolve(HIT, seconds=1.25, word="uri-miss"), "GET openai /v1/models 200 uri-miss 1250.0 ms"),
-            (evolve(HIT, complete=False), "GET openai /v1/models 200 hit 0.2 ms (incomplete)"),
+            (evolve(HIT, complete=False), "GET openai /v1/models 200 hit 0.2 ms (the caller left)"),
             (
                 evolve(HIT, status=101, word="upgrade", tunnelled=(12, 3)),
                 "GET openai /v1/models 101 upgrade 0.2 ms (12 bytes up, 3 down)",

@@ -3,12 +3,14 @@
 import json
 
 from twisted.internet.error import ConnectionRefusedError as Refused
+from twisted.logger import capturedLogs
 from twisted.web.http_headers import Headers as WireHeaders
 from twisted.web.server import NOT_DONE_YET
 from twisted.web.server import Request as ServerRequest
 
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.errors import CacheError
+from buddyproxy.exchange import COMPLAIN_EVERY
 from buddyproxy.message import Response
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
@@ -314,7 +316,12 @@ class ReuseTests(WalkTests):
                 raise CacheError("the disk is on fire")
 
         self.start(answering(), Broken(1000, 10))
-        self.assertEqual((self.ask().status, self.ask().word), (200, "fwd=uri-miss"))
+        with capturedLogs() as events:
+            self.assertEqual((self.ask().status, self.ask().word), (200, "fwd=uri-miss"))
+            self.proxy.clock.advance(COMPLAIN_EVERY)
+            self.assertEqual(self.ask().status, 200)
+        said = [event["error"] for event in events if "failed to look up" in event.get("log_format", "")]
+        self.assertEqual(len(said), 2, "one line a minute says so")
 
 
 class RangeTests(WalkTests):
@@ -1051,7 +1058,9 @@ class StreamTests(WalkTests):
         self.assertFalse(self.caller.received.endswith(b"0\r\n\r\n"))
         self.origin.answer = answering(b"whole")
         self.assertEqual(self.ask().body, b"whole")
-        self.assertFalse(self.proxy.metrics.seen[0].complete)
+        broken = self.proxy.metrics.seen[0]
+        self.assertEqual((broken.complete, broken.failed), (False, True))
+        self.assertIn("http://origin.example: ", broken.reason)
 
     def test_caller_leaves_in_the_middle(self) -> None:
         """A caller who leaves ends the fetch, and what came so far is not stored."""

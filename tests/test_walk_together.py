@@ -55,6 +55,7 @@ class TogetherTests(WalkTests):
         own = "buddyproxy; fwd=uri-miss; fwd-status=200; ttl=60; stored"
         self.assertEqual([reply["Cache-Status"] for reply in replies], [own, *[f"{own}; collapsed"] * 4])
         self.assertEqual(self.ask().word, "hit")
+        self.assertEqual([outcome.word for outcome in self.proxy.metrics.seen], ["uri-miss", *["collapsed"] * 4, "hit"])
 
     def test_joining_in_the_middle(self) -> None:
         """Who comes while the content arrives gets what is there at once, and the rest as it comes."""

@@ -20,7 +20,7 @@ always were.
 
 import hmac
 import json
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from hashlib import sha256
 from json.encoder import encode_basestring_ascii
 from typing import Any, Final
@@ -48,7 +48,7 @@ def primary_key(request: Request, uri: bytes, policy: Policy, secret: bytes, sea
     return _digest((policy.mapping.encode(), method, uri, partition, *settled, *_content(request, policy)))
 
 
-def credential_partition(headers: Headers, credentials: frozenset[bytes], secret: bytes) -> bytes:
+def credential_partition(headers: Headers, credentials: Container[bytes], secret: bytes) -> bytes:
     """Return a digest of the credential fields among `headers` under `secret`; empty where there are none."""
     named = [(name.lower(), value) for name, value in headers if name.lower() in credentials]
     if not named:

@@ -5,6 +5,7 @@ Both modes are the same rules with different policies; nothing else in `cache/` 
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final, Literal, TypeVar
 
 from attrs import asdict, evolve, field, fields, frozen
@@ -35,6 +36,30 @@ CREDENTIALS: Final = frozenset(
     }
 )
 """Request fields that say who is asking, in lower case; a mapping's `credentials` adds to them."""
+
+# What else is called so that it is likely to say who is asking. To keep callers apart for nothing costs a hit; to give
+# one the answer of another must not happen. Not what is made anew for each request, or says how a browser came here.
+_LIKELY: Final = re.compile(
+    rb"(?!sec-|(?:x-)?idempotency-key\Z).*"
+    rb"(?:auth(?:\Z|[-_]|enti|ori[sz])|credential|dpop|jwt|passw|secret|session|signature|token"
+    rb"|[-_]key\Z|apikey|(?:[-_]|\A)(?:user|user[-_]?id|user[-_]?name|email|tenant|account)\Z)"
+)
+
+
+@frozen
+class Credentials:
+    """The request fields that say who is asking: those named, and those whose names say so."""
+
+    names: frozenset[bytes] = CREDENTIALS
+    """In lower case."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.names or (isinstance(name, bytes) and _is_likely(name))
+
+
+@lru_cache(maxsize=4096)
+def _is_likely(name: bytes) -> bool:
+    return len(name) <= 100 and _LIKELY.match(name) is not None
 
 
 IMPLIED: Final = frozenset(
@@ -78,7 +103,7 @@ class Policy:
     """Whether callers with different credentials are kept apart by the key."""
     shared: bool = True
     """Whether RFC 9111's rule for requests with Authorization applies (3.5)."""
-    credentials: frozenset[bytes] = CREDENTIALS
+    credentials: Credentials = Credentials()
     keep_set_cookie: bool = True
     """Whether Set-Cookie is stored with the response."""
     store_errors: bool = True
@@ -165,7 +190,7 @@ def policy_of(name: str, mapping: DomainMapping, cache: CacheSettings) -> Policy
         methods=frozenset(method.encode("ascii") for method in methods) - {b"HEAD"},
         partition=buddy and not mapping.share,
         shared=not buddy,
-        credentials=CREDENTIALS.union(field.lower().encode("ascii") for field in mapping.credentials),
+        credentials=Credentials(CREDENTIALS.union(field.lower().encode("ascii") for field in mapping.credentials)),
         keep_set_cookie=not buddy,
         store_errors=errors or not buddy,
         error_ttl=_said(mapping.error_ttl, cache.error_ttl),

@@ -35,7 +35,7 @@ class CacheStatus:
     @property
     def word(self) -> str:
         """Return the one word for this outcome: `hit`, why the request went forward, or why it was not answered."""
-        return "hit" if self.hit else self.fwd or self.detail or "none"
+        return "hit" if self.hit else "collapsed" if self.collapsed else self.fwd or self.detail or "none"
 
     def member(self) -> bytes:
         """Return the field's list member."""

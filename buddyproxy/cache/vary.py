@@ -34,7 +34,7 @@ def selecting_fields(request: Request, response: Response, policy: Policy) -> Se
         names |= {b"accept-encoding"}
     if policy.partition:
         # Already told apart by the key.
-        names -= policy.credentials
+        names = frozenset(name for name in names if name not in policy.credentials)
     return tuple((name, _value(request.headers, name, policy)) for name in sorted(names))
 
 

@@ -96,6 +96,9 @@ DEBUG: Final = b"x-cache-debug"
 BACKGROUND: Final = 100
 """How many stored responses of one mapping are validated in the background at once; others wait for another request."""
 
+COMPLAIN_EVERY: Final = 60.0
+"""Seconds at least between two log lines about a store that fails to look up."""
+
 
 def _nothing(*_: object) -> None:
     """Do nothing: nobody wants to know."""
@@ -127,6 +130,7 @@ class Exchange:
         self._searches = Searches()
         self._fetches: Fetches[_Outcome] = Fetches()
         self._in_background = 0
+        self._complain_after = float("-inf")
 
     async def respond(self, request: Request, uri: bytes, interim: Interim) -> Answer | Failed:
         """Answer `request`, which is as the origin is to see it, for the target URI `uri`.
@@ -214,8 +218,15 @@ class Exchange:
         try:
             return tuple(await self._storage.lookup(key))
         except CacheError as error:
-            _log.warn("the store failed to look up a response, which counts as a miss: {error}", error=error)
+            self._complain(error)
             return ()
+
+    def _complain(self, error: CacheError) -> None:
+        """Say that a lookup failed, though not at each request."""
+        now = self._clock.seconds()
+        if now >= self._complain_after:
+            self._complain_after = now + COMPLAIN_EVERY
+            _log.warn("the store failed to look up a response, which counts as a miss: {error}", error=error)
 
     async def _ask(self, visit: _Visit, question: Question) -> "_Outcome":
         """Ask the origin."""

@@ -40,7 +40,7 @@ class Storage(Protocol):
         """Keep `stored`, in place of any of the same key and variant; of one key, only the last `VARIANTS` are kept."""
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
-        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        """Forget the responses of `mapping` for `uri`, but for those to POST, whoever asked (RFC 9111, 4.4)."""
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:
         """Remove what `selection` selects, or only mark it as stale (`soft`); return how many responses that changed.

@@ -24,6 +24,7 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage import pace
 from buddyproxy.storage.purging import Purging, change_rows, find_rows
 from buddyproxy.storage.removals import last_purge
+from buddyproxy.storage.trouble import FAILURES
 
 PAGES = 500
 """Pages copied before it is asked whether to go on."""
@@ -93,7 +94,7 @@ def purge_backup(path: Path, purging: Purging) -> None:
         os.utime(backup, ns=(found.st_atime_ns, found.st_mtime_ns))
     except FileNotFoundError:
         return
-    except (OSError, sqlite3.Error) as error:
+    except (OSError, *FAILURES) as error:
         _log.warn("The store's backup cannot be purged, so it is removed: {error}", error=str(error))
         _give_up(backup)
 
@@ -175,7 +176,7 @@ def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
         for suffix in ("-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
         backup.rename(path)
-    except (CacheError, OSError, sqlite3.Error) as error:
+    except (CacheError, OSError, *FAILURES) as error:
         _log.warn("The store's backup cannot be used: {error}", error=str(error))
         return False
     return True

@@ -18,7 +18,7 @@ from attrs import define, evolve, field, frozen
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.storage.purging import Purging
-from buddyproxy.storage.shelf import SAFE, Identity, Responses, Shelf, identities, newest
+from buddyproxy.storage.shelf import SPARED, Identity, Responses, Shelf, identities, newest
 
 FORGOTTEN_LIMIT = 100_000
 """How many URIs a batch forgets one by one. Only a medium that refuses writes for long lets them become so many."""
@@ -45,7 +45,7 @@ class Changes:
     purges: list[Purging] = field(factory=list)
     """What of everything stored before is to go, or to be marked."""
     forgotten: set[tuple[str, bytes]] = field(factory=set, init=False)
-    """Mappings and URIs of which everything stored before, in answer to a safe method, is to go."""
+    """Mappings and URIs of which everything stored before, but for answers to POST, is to go."""
     damaged: dict[int, object] = field(factory=dict, init=False)
     """Rows to remove, with the checksum they had."""
     stored: Shelf = field(factory=Shelf, init=False)
@@ -77,7 +77,7 @@ class Changes:
         self.stored.put(stored.key, newest(stored, self.stored.get(stored.key)))
 
     def forget(self, mapping: str, uri: bytes) -> None:
-        """Have the responses of `mapping` to safe requests for `uri` removed."""
+        """Have the responses of `mapping` for `uri`, but for those to POST, removed."""
         self.count += 1
         self.stored.forget(mapping, uri)
         self._forget({(mapping, uri)})
@@ -145,7 +145,7 @@ class Changes:
         for purging in self.purges:
             found = purging.purge.over(found)
         if self.forgotten:
-            found = tuple(s for s in found if s.method not in SAFE or (s.mapping, s.uri) not in self.forgotten)
+            found = tuple(s for s in found if s.method == SPARED or (s.mapping, s.uri) not in self.forgotten)
         # The oldest first, as they were stored.
         for stored in reversed(self.stored.get(key)):
             found = newest(stored, found)

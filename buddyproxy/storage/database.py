@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from buddyproxy.errors import CacheError
 from buddyproxy.storage.files import Prepared, inode_of, move_aside, prepare_or_replace, prepare_or_restore, size_of
 from buddyproxy.storage.reserve import SIZE, Reserve
-from buddyproxy.storage.trouble import Busy, Damaged, Full, translated
+from buddyproxy.storage.trouble import FAILURES, Busy, Damaged, Full, translated
 
 _log = Logger()
 
@@ -223,7 +223,7 @@ class Database:
         try:
             # adbapi passes something that behaves as the cursor does.
             result: _T = await pool.runInteraction(work, *args, **kwargs)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             trouble = translated(error, self.path)
             if isinstance(trouble, Damaged):
                 self._start_replacing(str(trouble))

@@ -21,7 +21,7 @@ from buddyproxy.errors import CacheError
 from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, remove_backups, restore
 from buddyproxy.storage.removals import last as last_removal
 from buddyproxy.storage.statements import Totals, read_totals
-from buddyproxy.storage.trouble import Damaged, translated
+from buddyproxy.storage.trouble import FAILURES, Damaged, translated
 
 MAGIC = b"SQLite format 3\0"
 FORMATS = (b"\1\1", b"\2\2")
@@ -111,7 +111,7 @@ def clear_file(path: Path, timeout: float = 5.0) -> int:
             count = connection.execute("DELETE FROM cache_entries").rowcount
             # A step frees one page; a script takes all of them.
             connection.executescript("PRAGMA incremental_vacuum")
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise translated(error, path) from error
     return count
 
@@ -131,10 +131,7 @@ def prepare(path: Path, timeout: float, secret: bytes | None = None) -> Prepared
         with closing(connect(path, timeout)) as connection:
             upgrade(connection, path, dict(_schemas()))
             return _inspect(connection, path, inode, secret)
-    except sqlite3.Error as error:
-        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
-            # What we ask for is right where the file is what it says.
-            raise Damaged(f"{path}: {error}") from error
+    except FAILURES as error:
         raise translated(error, path) from error
 
 
@@ -232,7 +229,7 @@ def _keep(path: Path, version: int) -> None:
         # A connection that is writing cannot be copied from.
         with closing(sqlite3.connect(path)) as connection:
             copy(connection, kept)
-    except (CacheError, sqlite3.Error) as error:
+    except (CacheError, *FAILURES) as error:
         _log.warn("The store is upgraded without a copy: {error}", error=str(error))
     else:
         _log.info("The store is upgraded, and kept as it was as {kept}", kept=str(kept))
@@ -332,7 +329,7 @@ def alone(path: Path, timeout: float = LOCK_TIMEOUT) -> Iterator[None]:
         with closing(sqlite3.connect(f"{path}.lock", timeout=timeout, isolation_level=None)) as lock:
             lock.execute("BEGIN EXCLUSIVE")
             yield
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise translated(error, path) from error
 
 

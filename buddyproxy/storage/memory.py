@@ -118,7 +118,7 @@ class MemoryStorage:
         return self._shelf.size > self.limit_bytes
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
-        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        """Forget the responses of `mapping` for `uri`, but for those to POST, whoever asked (RFC 9111, 4.4)."""
         self._shelf.forget(mapping, uri)
 
     async def purge(self, selection: Selection, *, soft: bool = False) -> int:

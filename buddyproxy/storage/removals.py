@@ -18,7 +18,7 @@ from sqlite3 import Connection, Cursor
 from attrs import frozen
 
 Place = tuple[str, bytes]
-"""A mapping, and a URI of which everything stored in answer to a safe method is gone."""
+"""A mapping, and a URI of which everything stored but answers to POST is gone."""
 
 _NOTE = "INSERT INTO removals (remover, mapping, uri) VALUES (?, ?, ?)"
 _SINCE = "SELECT remover, CAST(mapping AS BLOB), CAST(uri AS BLOB) FROM removals WHERE id > ?"

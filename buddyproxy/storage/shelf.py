@@ -26,9 +26,11 @@ Responses = tuple[StoredResponse, ...]
 Identity = tuple[bytes, bytes]
 """Key and variant: what a store has one response of at most."""
 
-SAFE = (b"GET", b"HEAD")
-"""The methods whose stored responses an unsafe request to the same URI invalidates."""
+SPARED = b"POST"
+"""The method whose stored responses a change of their URI leaves alone, against RFC 9111, 4.4.
 
+Where they are stored, a POST is a question, and its content says what about.
+"""
 
 VARIANTS = 64
 """How many stored responses one key may have: an origin may vary by what every request has another value of."""
@@ -46,7 +48,7 @@ def identities(responses: Iterable[StoredResponse]) -> list[Identity]:
 
 def _place(stored: StoredResponse) -> tuple[str, bytes] | None:
     """Return the mapping and URI an invalidation finds `stored` by, or None where none may."""
-    return (stored.mapping, stored.uri) if stored.method in SAFE else None
+    return (stored.mapping, stored.uri) if stored.method != SPARED else None
 
 
 def total_size(responses: Responses) -> int:
@@ -144,7 +146,7 @@ class Shelf:
             self._held.move_to_end(key)
 
     def forget(self, mapping: str, uri: bytes) -> None:
-        """Let go of the responses of `mapping` to safe requests for `uri`, under whatever key."""
+        """Let go of the responses of `mapping` for `uri`, but for those to POST,, under whatever key."""
         place = (mapping, uri)
         for key in tuple(self._by_uri.get(place, ())):
             self._hold(key, tuple(stored for stored in self.get(key) if _place(stored) != place))

@@ -158,7 +158,7 @@ class SqliteStorage:
         self._queue.store(stored)
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
-        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        """Forget the responses of `mapping` for `uri`, but for those to POST, whoever asked (RFC 9111, 4.4)."""
         self._queue.forget(mapping, uri)
 
     async def remove_expired(self, now: float) -> int:

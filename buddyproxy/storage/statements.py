@@ -20,7 +20,7 @@ from buddyproxy.storage.rows import INSERT, Row, encode
 from buddyproxy.storage.shelf import VARIANTS
 from buddyproxy.storage.stats import Bodies, Held
 
-_FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method IN ('GET', 'HEAD')"
+_FORGET = "DELETE FROM cache_entries WHERE mapping = ? AND uri = ? AND method <> 'POST'"
 _DISCARD = "DELETE FROM cache_entries WHERE id = ? AND CAST(checksum AS BLOB) IS CAST(? AS BLOB)"
 _TAG = "INSERT OR IGNORE INTO cache_tags (tag, entry) SELECT ?, id FROM cache_entries WHERE key = ? AND variant = ?"
 _REPLACED = "DELETE FROM cache_entries WHERE key = ? AND variant = ?"

@@ -123,7 +123,7 @@ class TieredStorage:
             self.memory.hold(key, newest(stored, held))
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
-        """Forget the responses of `mapping` to GET and HEAD requests for `uri`, whoever asked (RFC 9111, 4.4)."""
+        """Forget the responses of `mapping` for `uri`, but for those to POST, whoever asked (RFC 9111, 4.4)."""
         self._reading.clear()
         self.memory.invalidate(mapping, uri)
         self.disk.invalidate(mapping, uri)

@@ -118,7 +118,7 @@ class WriteQueue:
         self._changed(before)
 
     def forget(self, mapping: str, uri: bytes) -> None:
-        """Have the responses of `mapping` to safe requests for `uri` removed."""
+        """Have the responses of `mapping` for `uri`, but for those to POST, removed."""
         before = self._newest.stored.size
         self._newest.forget(mapping, uri)
         self._changed(before)

@@ -56,8 +56,8 @@ class Place(Protocol):
 
 Join = Callable[[Reader], Place]
 
-Done = Callable[[bool], None]
-"""Told once, when a response has been handed to the transport (True) or could not be completed (False)."""
+Done = Callable[[str | None], None]
+"""Told once: None when all of a response is handed to the transport; or why it is not, empty where the caller left."""
 
 
 def status_of(error: errors.ProxyError) -> int:
@@ -79,7 +79,7 @@ def deliver(request: ServerRequest, answer: Answer, done: Done) -> None:
         _send_head(request, answer.response.status, answer.response.reason, fields)
         request.write(answer.content)
         request.finish()
-        done(True)
+        done(None)
 
 
 def _source(request: ServerRequest, answer: Answer) -> "Join | None":
@@ -207,14 +207,14 @@ class _Delivery:
         if self._first():
             self.request.unregisterProducer()
             self.request.finish()
-            self.done(True)
+            self.done(None)
 
     def fail(self, error: errors.UpstreamError) -> None:
         """Close the connection without the end, so that the caller cannot take the content for whole."""
         if self._first():
             self.request.unregisterProducer()
             self._break_off()
-            self.done(False)
+            self.done(str(error))
 
     def _break_off(self) -> None:
         """Close the connection, by a reset where an orderly close would be the content's end (RFC 9112, 6.3)."""
@@ -228,7 +228,7 @@ class _Delivery:
         # The connection has let go of its producer by itself.
         if self._first():
             self.reading.leave()
-            self.done(False)
+            self.done("")
 
     def _first(self) -> bool:
         """Return whether the delivery ends here; False where it has ended before."""

@@ -158,8 +158,10 @@ class Proxied(Resource):
         return response if headers is response.headers else evolve(response, headers=headers)
 
     def _deliver(self, visit: _Visit, answer: Answer) -> None:
-        def done(complete: bool) -> None:
-            self._observe(visit, answer.response.status, answer.status.word, complete=complete)
+        def done(broken: str | None) -> None:
+            self._observe(
+                visit, answer.response.status, answer.status.word, reason=broken or "", complete=broken is None
+            )
 
         deliver(visit.wire, answer, done)
 
@@ -189,7 +191,7 @@ class Proxied(Resource):
             visit.wire.loseConnection()
         else:
             deliver_json(visit.wire, 500, {"error": {"code": "internal", "message": "buddyproxy failed; see its log"}})
-        self._observe(visit, 500, "internal", complete=False)
+        self._observe(visit, 500, "internal", reason="a defect, see above", complete=False)
 
     def _observe(self, visit: _Visit, status: int, word: str, **more: Unpack[_More]) -> None:
         route = visit.route

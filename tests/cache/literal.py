@@ -288,7 +288,8 @@ def _with(asked: Asked, given: Directives, selected: Kept, now: float) -> Outcom
     if _never_stale(selected):
         return ASK
     max_stale, window = tolerance(given, "max-stale"), seconds(own, "stale-while-revalidate") or 0
-    if max_stale is not None and age - fresh_for <= max_stale:
+    if max_stale and age - fresh_for <= max_stale:
+        # No seconds, which is also what a fault means, are no leave.
         return reuse
     if window > 0 and age - fresh_for <= window and not _wants_fresh(asked):
         # RFC 5861, 3.

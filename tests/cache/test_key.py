@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.key import RESPELLED, canonical_json, credential_partition, primary_key
-from buddyproxy.cache.policy import CREDENTIALS, Policy
+from buddyproxy.cache.policy import CREDENTIALS, Credentials, Policy
 from buddyproxy.message import Headers, Request
 from tests.support.values import BUDDY, RFC9111, Large, fields, get, post, properties
 
@@ -213,9 +213,9 @@ class PartitionTests(SynchronousTestCase):
             one, other = (get(f"{name.decode()}: {value}") for value in "ab")
             self.assertNotEqual(_key(one), _key(other), name)
             self.assertEqual(_key(one, SHARED), _key(other, SHARED), name)
-        named = evolve(BUDDY, credentials=CREDENTIALS | {b"x-tenant"})
-        self.assertNotEqual(_key(get("X-Tenant: a"), named), _key(get("X-Tenant: b"), named))
-        self.assertEqual(_key(get("X-Tenant: a")), _key(get("X-Tenant: b")))
+        named = evolve(BUDDY, credentials=Credentials(CREDENTIALS | {b"x-team"}))
+        self.assertNotEqual(_key(get("X-Team: a"), named), _key(get("X-Team: b"), named))
+        self.assertEqual(_key(get("X-Team: a")), _key(get("X-Team: b")))
 
     def test_sharing(self) -> None:
         """Where callers share, and under RFC 9111, credentials and the secret are no part of the key."""
@@ -273,25 +273,25 @@ class SettledTests(SynchronousTestCase):
 
     def test_named_fields(self) -> None:
         """A field that is named counts: its value, whether it is there, and not the white space in it."""
-        policy = evolve(BUDDY, key_headers=(b"x-empty", b"x-tenant"))
+        policy = evolve(BUDDY, key_headers=(b"x-empty", b"x-team"))
         keys = {
             "none": _key(get(), policy),
             "none, not named": _key(get()),
-            "one": _key(get("X-Tenant: a"), policy),
-            "one, not named": _key(get("X-Tenant: a"), evolve(policy, key_headers=(b"x-empty",))),
-            "another value": _key(get("X-Tenant: b"), policy),
-            "another case": _key(get("X-Tenant: A"), policy),
-            "empty": _key(get("X-Tenant:"), policy),
+            "one": _key(get("X-Team: a"), policy),
+            "one, not named": _key(get("X-Team: a"), evolve(policy, key_headers=(b"x-empty",))),
+            "another value": _key(get("X-Team: b"), policy),
+            "another case": _key(get("X-Team: A"), policy),
+            "empty": _key(get("X-Team:"), policy),
             "the other, empty": _key(get("X-Empty:"), policy),
             "the other": _key(get("X-Empty: a"), policy),
-            "two values": _key(get("X-Tenant: a, b"), policy),
-            "two values, in the other order": _key(get("X-Tenant: b, a"), policy),
-            "quoted": _key(get('X-Tenant: "a, b"'), policy),
-            "quoted, without white space": _key(get('X-Tenant: "a,b"'), policy),
-            "under another secret": _key(get("X-Tenant: a"), policy, secret=b"t" * 32),
+            "two values": _key(get("X-Team: a, b"), policy),
+            "two values, in the other order": _key(get("X-Team: b, a"), policy),
+            "quoted": _key(get('X-Team: "a, b"'), policy),
+            "quoted, without white space": _key(get('X-Team: "a,b"'), policy),
+            "under another secret": _key(get("X-Team: a"), policy, secret=b"t" * 32),
         }
         self.assertEqual(len(set(keys.values())), len(keys), keys)
-        for lines in (["x-tenant:a,b"], ["X-Tenant: a", "X-Tenant: b"], ["X-Tenant: a ,\tb", "X-Other: c"]):
+        for lines in (["x-team:a,b"], ["X-Team: a", "X-Team: b"], ["X-Team: a ,\tb", "X-Other: c"]):
             self.assertEqual(_key(get(*lines), policy), keys["two values"], lines)
 
     def test_query(self) -> None:
@@ -367,8 +367,8 @@ class SettledTests(SynchronousTestCase):
     @given(_PARTS, _PARTS, _PARTS)
     def test_callers_cannot_write_settings(self, query: bytes, tenant: bytes, body: bytes) -> None:
         """No content, query or type makes the key of a mapping with other settings."""
-        settled = evolve(BUDDY, key_headers=(b"x-tenant",), ignore_query=(b"t",), ignore_body=(("a",),))
-        request = Request(b"POST", b"/", Headers(((b"X-Tenant", tenant), (b"Content-Type", b"application/json"))), body)
+        settled = evolve(BUDDY, key_headers=(b"x-team",), ignore_query=(b"t",), ignore_body=(("a",),))
+        request = Request(b"POST", b"/", Headers(((b"X-Team", tenant), (b"Content-Type", b"application/json"))), body)
         uri = URI + b"?" + query
         for policy in (BUDDY, evolve(settled, key_headers=()), evolve(settled, ignore_query=())):
             self.assertNotEqual(_key(request, settled, uri), _key(request, policy, uri))

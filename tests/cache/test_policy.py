@@ -6,7 +6,16 @@ from typing import Any
 from twisted.trial.unittest import SynchronousTestCase
 
 from buddyproxy.cache.paths import LONGEST_PATH
-from buddyproxy.cache.policy import BUDDY_TTL, CREDENTIALS, ERROR_LIFETIME, IMPLIED, Policies, Policy, policy_of
+from buddyproxy.cache.policy import (
+    BUDDY_TTL,
+    CREDENTIALS,
+    ERROR_LIFETIME,
+    IMPLIED,
+    Credentials,
+    Policies,
+    Policy,
+    policy_of,
+)
 from buddyproxy.config import Condition, Config
 from tests.support.values import BUDDY, RFC9111
 
@@ -28,6 +37,35 @@ def _policies(mapping: Mapping[str, Any], cache: Mapping[str, Any] | None = None
     """Return the policies of the mapping `m`, rules and all."""
     config = _config(cache or {}, mapping)
     return Policies.build("m", config.mappings["m"], config.cache, base)
+
+
+class CredentialsTests(SynchronousTestCase):
+    """Which request fields say who is asking."""
+
+    def test_by_name(self) -> None:
+        """Those that are known, and those whose name says that they are such."""
+        for name in (
+            *CREDENTIALS,
+            *b"private-token x-gitlab-token job-token xi-api-key x-vault-token x-shopify-access-token token".split(),
+            *b"x-auth-key x-auth-email x-session-token dpop remote-user x-forwarded-user x-user-id x-oauth".split(),
+            *b"x-client-secret x-tenant x-account x-authorization x-authentication apikey x_api_key user".split(),
+            *b"x-hub-signature-256 x-jwt-assertion x-password x-subscription-key".split(),
+        ):
+            self.assertIn(name, Credentials(), name)
+
+    def test_by_no_name(self) -> None:
+        """Not those that are new with each request, that a browser adds, or that only sound like it."""
+        for name in (
+            *b"idempotency-key x-idempotency-key sec-websocket-key sec-fetch-user user-agent x-user-agent".split(),
+            *b"accept x-author authority origin x-stainless-lang x-request-id host via monkey x-forwarded-for".split(),
+            b"x-token-" + b"x" * 100,
+        ):
+            self.assertNotIn(name, Credentials(), name)
+        self.assertNotIn("authorization", Credentials())
+
+    def test_named(self) -> None:
+        """Those that a mapping names count beside them."""
+        self.assertIn(b"x-team", Credentials(frozenset({b"x-team"})))
 
 
 class PolicyOfTests(SynchronousTestCase):
@@ -57,7 +95,7 @@ class PolicyOfTests(SynchronousTestCase):
             ("error_ttl", {}, {}),
             ("error_lifetime", None, None),
             ("implied", IMPLIED, set()),
-            ("credentials", CREDENTIALS, CREDENTIALS),
+            ("credentials", Credentials(), Credentials()),
             ("stale_while_revalidate", 0, 0),
             ("stale_if_error", 0, 0),
             ("no_vary_search", False, False),
@@ -118,14 +156,14 @@ class PolicyOfTests(SynchronousTestCase):
                 "max_cache_response_size": "1KB",
                 "targeted_fields": ["Ours-Cache-Control", "CDN-Cache-Control"],
             },
-            {"override_origin": True, "credentials": ["X-Tenant"]},
+            {"override_origin": True, "credentials": ["X-Team"]},
         )
         self.assertTrue(policy.store_errors)
         self.assertEqual(policy.error_ttl, {404: 60, 500: 0})
         self.assertEqual(policy.targeted, (b"ours-cache-control", b"cdn-cache-control"))
         self.assertEqual((policy.min_size, policy.max_size), (10, 1024))
         self.assertTrue(policy.override_origin)
-        self.assertEqual(policy.credentials, CREDENTIALS | {b"x-tenant"})
+        self.assertEqual(policy.credentials, Credentials(CREDENTIALS | {b"x-team"}))
         self.assertEqual(policy.mapping, "m")
 
     def test_the_mapping_goes_before_the_section(self) -> None:
@@ -158,13 +196,13 @@ class PolicyOfTests(SynchronousTestCase):
     def test_the_key(self) -> None:
         """What the mapping says of the key arrives in one form, whatever order and case it was written in."""
         key = {
-            "headers": ["X-Tenant", "accept", "Accept"],
+            "headers": ["X-Team", "accept", "Accept"],
             "ignore_query": ["utm_*", "é", "utm_*"],
             "sort_query": True,
             "ignore_body": ["metadata.user", "messages.*.id"],
         }
         policy = _policy({}, {"key": key})
-        self.assertEqual(policy.key_headers, (b"accept", b"x-tenant"))
+        self.assertEqual(policy.key_headers, (b"accept", b"x-team"))
         self.assertEqual(policy.ignore_query, (b"utm_*", "é".encode()))
         self.assertTrue(policy.sort_query)
         self.assertEqual(policy.ignore_body, (("messages", "*", "id"), ("metadata", "user")))
@@ -258,7 +296,7 @@ class PoliciesTests(SynchronousTestCase):
             "methods": ["GET"],
             "override_origin": True,
             "error_ttl": {"404": 5},
-            "credentials": ["X-Tenant"],
+            "credentials": ["X-Team"],
             "key": {"headers": ["X-A"], "ignore_query": ["t"]},
         }
         cache = {"default_ttl": "1h", "stale_if_error": 60}

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from buddyproxy.cache.policy import Credentials
 from buddyproxy.cache.stored import Selecting
 from buddyproxy.cache.vary import decodable, selecting_fields, selects
 from buddyproxy.message import Headers, Request, Response
@@ -86,7 +87,7 @@ class SelectingFieldsTests(SynchronousTestCase):
                 selecting_fields(asked, response, policy),
                 ((b"authorization", sha256(b"Bearer hush").digest()), (b"origin", b"o"), (b"x-api-key", None)),
             )
-        named = evolve(RFC9111, credentials=frozenset({b"origin"}))
+        named = evolve(RFC9111, credentials=Credentials(frozenset({b"origin"})))
         self.assertEqual(selecting_fields(asked, answer("Vary: Origin"), named), ((b"origin", sha256(b"o").digest()),))
 
 

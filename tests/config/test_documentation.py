@@ -9,7 +9,7 @@ from typing import Final
 import attrs
 from twisted.trial.unittest import SynchronousTestCase
 
-from buddyproxy.cache.policy import CREDENTIALS, IMPLIED
+from buddyproxy.cache.policy import CREDENTIALS, IMPLIED, Credentials
 from buddyproxy.config import (
     NOT_YET_IN_FORCE,
     AdminSettings,
@@ -30,6 +30,8 @@ from buddyproxy.config import (
 )
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
+
+SPAN: Final = re.compile("`([^`]+)`")
 
 CACHING: Final = "Caching, in a mapping and in its rules"
 SECTIONS: Final[dict[str, type]] = {
@@ -62,7 +64,7 @@ def section(document: str, title: str) -> str:
 def fields_in(text: str) -> Set[bytes]:
     """Return the names of header fields in the paragraph of `text` that begins with one, in lower case."""
     paragraph = next(part for part in text.split("\n\n") if part.startswith("`"))
-    return {name.lower().encode("ascii") for name in re.findall("`([^`]+)`", paragraph)}
+    return {name.lower().encode("ascii") for name in SPAN.findall(paragraph)}
 
 
 def own_fields(schema: type) -> Iterator["attrs.Attribute[object]"]:
@@ -85,6 +87,19 @@ class FieldTests(SynchronousTestCase):
         """Every field that tells callers apart is named, and no other."""
         self.assertEqual(fields_in(section("rules.md", "Callers")), CREDENTIALS)
 
+    def test_likely_credentials(self) -> None:
+        """What is said to make others credentials does, and those said to be none are none."""
+        lines = section("rules.md", "Callers").lower().splitlines()
+        likely = [part for line in lines if line.startswith("|") for part in SPAN.findall(line)]
+        unlikely = [name for line in lines if line.startswith("but not ") for name in SPAN.findall(line)]
+        self.assertEqual(
+            [part for part in likely if f"x-{part}".encode("ascii") not in Credentials()],
+            [],
+        )
+        self.assertEqual(unlikely, ["idempotency-key", "x-idempotency-key", "sec-"])
+        for name in ("idempotency-key", "x-idempotency-key", "sec-token"):
+            self.assertNotIn(name.encode("ascii"), Credentials())
+
     def test_implied(self) -> None:
         """Every field that has to match although nobody named it in Vary is named, and no other."""
         self.assertEqual(fields_in(section("rules.md", "Variants")), IMPLIED)
@@ -97,7 +112,7 @@ class SettingTests(SynchronousTestCase):
         """Each section has its settings, in the order of the schema, each with its other names."""
         for title, schema in SECTIONS.items():
             expected = [[field.name, *field.metadata["aliases"]] for field in own_fields(schema)]
-            self.assertEqual([re.findall("`([^`]+)`", row[0]) for row in rows(title)], expected, title)
+            self.assertEqual([SPAN.findall(row[0]) for row in rows(title)], expected, title)
 
     def test_complete(self) -> None:
         """Every row says of which type a setting is and what it does."""

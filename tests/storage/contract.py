@@ -169,24 +169,28 @@ class StorageContract:
         self.assertEqual(await self.bodies(), [b"unwritten", b"other"])
 
     async def test_invalidate(self) -> None:
-        """An invalidation forgets the responses to GET and HEAD of one URI and mapping, whoever asked for them."""
+        """An invalidation forgets the responses of one URI and mapping, whoever asked, but for those to POST."""
         uri = b"https://api.example.com/things"
+        names = ("ann", "bob", "head", "query", "search", "post", "mapping", "uri")
+        left = [[], [], [], [], [], [b"asked"], [b"elsewhere"], [b"below"]]
         for settle in (True, False):
             self.storage.store(stored("ann", b"ann's", uri=uri))
             self.storage.store(stored("bob", b"bob's", uri=uri))
             self.storage.store(stored("bob", b"bob's, in German", uri=uri, selecting=language(b"de")))
             self.storage.store(stored("head", b"", uri=uri, method=b"HEAD"))
+            self.storage.store(stored("query", b"found", uri=uri, method=b"QUERY"))
+            self.storage.store(stored("search", b"found", uri=uri, method=b"SEARCH"))
             self.storage.store(stored("post", b"asked", uri=uri, method=b"POST"))
             self.storage.store(stored("mapping", b"elsewhere", uri=uri, mapping="other"))
             self.storage.store(stored("uri", b"below", uri=uri + b"/1"))
             if settle:
                 await self.settle()
             self.storage.invalidate("openai", uri)
-            found = [await self.bodies(name) for name in ("ann", "bob", "head", "post", "mapping", "uri")]
-            self.assertEqual(found, [[], [], [], [b"asked"], [b"elsewhere"], [b"below"]])
+            found = [await self.bodies(name) for name in names]
+            self.assertEqual(found, left)
             await self.settle()
-            found = [await self.bodies(name) for name in ("ann", "bob", "head", "post", "mapping", "uri")]
-            self.assertEqual(found, [[], [], [], [b"asked"], [b"elsewhere"], [b"below"]])
+            found = [await self.bodies(name) for name in names]
+            self.assertEqual(found, left)
 
     async def test_invalidate_one_variant(self) -> None:
         """Where two URIs share a key, an invalidation leaves the other one's response."""

@@ -38,8 +38,8 @@ class FakeStorage:
         self.kept = [other for other in self.kept if other not in crowded]
 
     def invalidate(self, mapping: str, uri: bytes) -> None:
-        gone = [(mapping, uri, method) for method in (b"GET", b"HEAD")]
-        self.kept = [stored for stored in self.kept if (stored.mapping, stored.uri, stored.method) not in gone]
+        place = (mapping, uri)
+        self.kept = [one for one in self.kept if (one.mapping, one.uri) != place or one.method == b"POST"]
 
     async def purge(self, selection: Selection, *, soft: bool = False, above: Above | None = None) -> int:
         self.purges += 1

@@ -12,6 +12,7 @@ from twisted.internet.defer import Deferred
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.errors import CacheError
 from buddyproxy.storage import database, writing
+from buddyproxy.storage.files import clear_file
 from tests.storage.open import SqliteCase, warnings
 from tests.storage.samples import key, language, stored
 
@@ -249,6 +250,60 @@ class DamagedFileTests(SqliteCase):
         await self.storage.flush()
         self.assertEqual(self.storage.stats.quarantined, 1)
         self.assertEqual(await self.present("new", "1"), ["new"])
+
+    def rewrite(self, entry: str, old: bytes, new: bytes) -> None:
+        """Change the text of a part of the schema in the file."""
+        with closing(self.connect()) as connection:
+            ((sql,),) = connection.execute("SELECT CAST(sql AS BLOB) FROM sqlite_schema WHERE name = ?", (entry,))
+            connection.execute("PRAGMA writable_schema = ON")
+            changed = (sql.replace(old, new), entry)
+            connection.execute("UPDATE sqlite_schema SET sql = CAST(? AS TEXT) WHERE name = ?", changed)
+            # Others do not read it again before this is another.
+            (version,) = connection.execute("PRAGMA schema_version").fetchone()
+            connection.execute(f"PRAGMA schema_version = {version + 1}")
+
+    async def test_schema(self) -> None:
+        """A byte of the schema is another, and SQLite's message is no text: the file is replaced like any other."""
+        parts = (
+            ("cache_entries_deleted", b"UPDATE totals", b"UPDATE \x8botals"),
+            ("cache_entries_inserted", b"BEGIN", b"\xbdEGIN"),
+        )
+        for entry, old, new in parts:
+            await self.fill()
+            self.rewrite(entry, old, new)
+            self.storage.invalidate("openai", stored("1").uri)
+            self.storage.store(stored("new"))
+            with warnings() as said, self.assertRaises(CacheError):
+                await self.storage.flush()
+            self.assertIn("the schema is damaged", str(said))
+            self.assertEqual(await self.present("new", "1"), ["new"], entry)
+            self.clock.advance(database.REPLACE_EVERY)
+        self.assertEqual(self.storage.stats.quarantined, 2)
+
+    async def test_schema_at_start(self) -> None:
+        """The same where it is found at start; clearing the file is refused then."""
+        await self.fill()
+        await self.storage.close()
+        self.rewrite("cache_entries_inserted", b"BEGIN", b"\xbdEGIN")
+        with self.assertRaisesRegex(CacheError, "the schema is damaged"):
+            clear_file(self.path)
+        with warnings():
+            self.storage = self.open()
+        self.assertEqual((await self.present("1"), self.storage.stats.quarantined), ([], 1))
+
+    async def test_missing_table(self) -> None:
+        """A table, or a column, that is gone is damage too: the lookup that meets it fails for nobody."""
+        for damage in ("DROP TABLE cache_entries", "ALTER TABLE cache_entries RENAME COLUMN body TO content"):
+            await self.fill()
+            with closing(self.connect()) as connection:
+                connection.execute(damage)
+            with warnings() as said:
+                self.assertEqual(await self.bodies("1"), [], damage)
+            self.assertEqual(len(said), 1, damage)
+            self.storage.store(stored("new"))
+            self.assertEqual(await self.present("new"), ["new"], damage)
+            self.clock.advance(database.REPLACE_EVERY)
+        self.assertEqual(self.storage.stats.quarantined, 2)
 
     async def test_waits_for_work_under_way(self) -> None:
         """A file is replaced when the work under way has ended; until then the store has only what is queued."""
