@@ -173,17 +173,17 @@ class WhatTests(SynchronousTestCase):
             "proxy-authorization, x-access-token, x-amz-security-token, x-api-key, x-auth-token, x-functions-key, "
             "x-goog-api-key, x-rapidapi-key, x-subscription-token"
         )
-        likely = ", and by fields whose names say that they tell who asks"
+        others = "and by all else whose name says who is asking"
         strict = "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
         self._check(
             "callers",
-            ({}, f"kept apart by {usual}{likely}"),
+            ({}, f"kept apart by {usual}, {others}"),
             ({"share": True}, "share"),
             ({"mode": "rfc9111"}, strict),
             ({"mode": "rfc9111", "share": True}, strict),
         )
         self.assertEqual(
-            _said(_config({"credentials": ["X-Zone"]}))["callers"], f"kept apart by {usual}, x-zone{likely}"
+            _said(_config({"credentials": ["X-Zone"]}))["callers"], f"kept apart by {usual}, x-zone, {others}"
         )
 
     def test_key(self) -> None:

@@ -111,7 +111,7 @@ def _grace(policy: Policy) -> str:
 def _callers(policy: Policy) -> str:
     if policy.partition:
         named = ", ".join(sorted(name.decode("ascii") for name in policy.credentials.names))
-        return f"kept apart by {named}, and by fields whose names say that they tell who asks"
+        return f"kept apart by {named}, and by all else whose name says who is asking"
     if policy.shared:
         return "share, but for answers to requests with Authorization that do not allow it (RFC 9111, 3.5)"
     return "share"
