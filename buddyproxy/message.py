@@ -40,13 +40,12 @@ class Headers:
     @cached_property
     def _by_name(self) -> dict[bytes, list[bytes]]:
         """Field values by lower-case name: looked at often, so made once."""
-        found: dict[bytes, list[bytes]] = {}
-        for name, value in self.pairs:
-            lower = name.lower()
-            if lower in found:
-                found[lower].append(value)
-            else:
-                found[lower] = [value]
+        found = {name.lower(): [value] for name, value in self.pairs}
+        if len(found) < len(self.pairs):
+            # Some are repeated.
+            found = {name: [] for name in found}
+            for name, value in self.pairs:
+                found[name.lower()].append(value)
         return found
 
     @property
