@@ -1,4 +1,4 @@
-"""The documents name what there is: every setting, and every request field that counts by itself."""
+"""The documents name every setting and every request field that counts by itself, and show what works."""
 
 import re
 import tomllib
@@ -17,6 +17,7 @@ from buddyproxy.config import (
     CacheSettings,
     Caching,
     Callbacks,
+    Config,
     DomainMapping,
     HeaderChanges,
     KeyParts,
@@ -141,3 +142,21 @@ class SettingTests(SynchronousTestCase):
             where = "domain_mappings.*" if title == CACHING else title.replace("NAME", "*")
             marked |= {f"{where}.{row[0].split('`')[1]}" for row in rows(title) if row[3].startswith("*not yet*")}
         self.assertEqual(marked, NOT_YET_IN_FORCE)
+
+
+class ExampleTests(SynchronousTestCase):
+    """The examples in the README and in `docs/`."""
+
+    def test_examples(self) -> None:
+        """Every example of a configuration is a good one."""
+        documents = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
+        examples = [
+            example
+            for document in documents
+            for example in re.findall(
+                r"^```toml\n(.*?)^```", document.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+            )
+        ]
+        self.assertGreater(len(examples), 3)
+        for example in examples:
+            self.assertTrue(Config.from_mapping(tomllib.loads(example)).mappings, example)
