@@ -5,6 +5,7 @@ It sees what a request came to, never its content, its header fields or its quer
 
 from collections import Counter
 from http import HTTPStatus
+from typing import Any
 
 from attrs import frozen
 from twisted.logger import Logger, LogLevel
@@ -52,19 +53,23 @@ class Outcome:
 
 
 class Metrics:
-    """Counts outcomes, and writes the line of each request to the log."""
+    """Counts outcomes, and writes the line of each request to the log, if it is of the level `least` or above.
 
-    def __init__(self, *, log_requests: bool = True) -> None:
+    A request that failed is of level WARN, all others are of INFO.
+    """
+
+    def __init__(self, least: Any = LogLevel.info) -> None:
         self.outcomes: Counter[tuple[str, str]] = Counter()
         """Requests by mapping and word."""
-        self._log_requests = log_requests
+        self._least = least
 
     def observe(self, outcome: Outcome) -> None:
         """Take note of what a request came to."""
         self.outcomes[outcome.mapping, outcome.word] += 1
-        if self._log_requests:
+        level = LogLevel.warn if outcome.failed else LogLevel.info
+        if level >= self._least:
             _log.emit(
-                LogLevel.warn if outcome.failed else LogLevel.info,
+                level,
                 "{method} {mapping} {path} {status} {outcome} {milliseconds:.1f} ms{remark}",
                 method=printable(outcome.method),
                 mapping=outcome.mapping,

@@ -79,12 +79,15 @@ class MetricsTests(SynchronousTestCase):
             self.assertEqual([event["log_level"] for event in events], [level], status)
 
     def test_silence(self) -> None:
-        """Who wants no line a request gets none; the counters count all the same."""
-        metrics = Metrics(log_requests=False)
-        with capturedLogs() as events:
-            metrics.observe(HIT)
-        self.assertEqual(events, [])
-        self.assertEqual(metrics.outcomes, {("openai", "hit"): 1})
+        """Who wants to hear of failures only hears of those; the counters count all the same."""
+        failed = evolve(HIT, status=502, word="upstream-failed")
+        for least, heard in ((LogLevel.info, 2), (LogLevel.warn, 1), (LogLevel.error, 0)):
+            metrics = Metrics(least)
+            with capturedLogs() as events:
+                metrics.observe(HIT)
+                metrics.observe(failed)
+            self.assertEqual(len(events), heard, least)
+            self.assertEqual(metrics.outcomes, {("openai", "hit"): 1, ("openai", "upstream-failed"): 1})
 
 
 class PrintableTests(SynchronousTestCase):

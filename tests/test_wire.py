@@ -6,6 +6,7 @@ from typing import Any
 from twisted.internet.defer import Deferred
 from twisted.internet.endpoints import TCP4ClientEndpoint, TCP4ServerEndpoint, connectProtocol
 from twisted.internet.error import ConnectionDone
+from twisted.logger import LogLevel
 
 from buddyproxy.config import Config
 from buddyproxy.metrics import Metrics
@@ -29,7 +30,7 @@ class WireTestCase(UpstreamTestCase):
         self.origin = await self.listen(script)
         upstream = f"http://{self.origin.host}:{self.origin.port}"
         config = Config.from_mapping({"domain_mappings": {"api": {"upstream": upstream, **mapping}}})
-        metrics, storage = Metrics(log_requests=False), MemoryStorage(2**20, 1000)
+        metrics, storage = Metrics(LogLevel.critical), MemoryStorage(2**20, 1000)
         assembly = Assembly(config, gate_of(config.security), storage, self.upstream, metrics, self.clock, lambda: 0.0)
         site = ProxySite(assembly.resource(), self.clock, config.server.max_request_body)
         listening: Any = await TCP4ServerEndpoint(self.reactor, 0, interface="127.0.0.1").listen(site)

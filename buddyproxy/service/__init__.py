@@ -17,7 +17,7 @@ from buddyproxy.metrics import Metrics, counted
 from buddyproxy.service.assembly import Assembly, Reactor, disk_of, gate_of, open_storage
 from buddyproxy.service.checks import check
 from buddyproxy.service.listening import Address, addresses_of, has_key, reaches_out, url_of
-from buddyproxy.service.logs import RotatedLog, logs_requests
+from buddyproxy.service.logs import RotatedLog, least_level
 from buddyproxy.storage import Storage
 from buddyproxy.storage.sqlite import SqliteStorage
 from buddyproxy.storage.tiered import REFRESH_EVERY, TieredStorage
@@ -63,7 +63,7 @@ class ProxyService(Service):
         self._ports: list[tuple[IListeningPort, Address]] = []
         self._listening = False
         self._running: _Running | None = None
-        self.metrics = Metrics(log_requests=logs_requests(config.logging))
+        self.metrics = Metrics(least_level(config.logging))
         self._site = ProxySite(Resource(), reactor, config.server.max_request_body)
 
     @property

@@ -26,10 +26,9 @@ _LEVELS: Final = {
 }
 
 
-def logs_requests(settings: LoggingSettings) -> bool:
-    """Return whether the line of each request, which is of level INFO, is wanted by anyone."""
-    wanted: bool = _LEVELS[settings.level] <= LogLevel.info
-    return wanted
+def least_level(settings: LoggingSettings) -> Any:
+    """Return the level below which nothing is wanted."""
+    return _LEVELS[settings.level]
 
 
 @implementer(ILogObserver)

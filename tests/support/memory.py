@@ -119,7 +119,7 @@ class CountedMetrics(Metrics):
     """Metrics that also keep every outcome."""
 
     def __init__(self) -> None:
-        super().__init__(log_requests=True)
+        super().__init__()
         self.seen: list[Outcome] = []
 
     def observe(self, outcome: Outcome) -> None:
