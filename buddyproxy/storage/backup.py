@@ -4,8 +4,9 @@ Theory of operation. A copy is made from one state of the file, which a reader h
 writes need not wait, and need not be undone. It gets its name when it is whole and found sound, so that there is always
 either the last copy or the one before.
 
-A copy knows nothing of what was invalidated after it was made: what is restored is as the origin had it then, and is
-used no longer than it would have been. What is purged by hand must not come back, though. It is purged from the backup
+A copy knows nothing of what was invalidated after it was made. So it is written down when it is restored, and what was
+asked for before serves only once it is validated, unless no change could have invalidated it (see `sqlite.py`). What is
+purged by hand must not come back at all. It is purged from the backup
 too, before it is from the file; a copy being made meanwhile, by whatever process, is given up; and clearing a store
 ends its copies.
 """
@@ -28,6 +29,9 @@ from buddyproxy.storage.trouble import FAILURES
 
 PAGES = 500
 """Pages copied before it is asked whether to go on."""
+
+_NOTE_RESTORED = "INSERT OR REPLACE INTO properties (name, value) VALUES ('restored_at', ?)"
+_RESTORED = "SELECT CAST(value AS REAL) FROM properties WHERE name = 'restored_at'"
 
 _log = Logger()
 
@@ -160,8 +164,8 @@ def check(connection: sqlite3.Connection, path: Path) -> None:
         raise CacheError(f"{path}: it is damaged: {found}")
 
 
-def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
-    """Put the backup in the place of the file at `path`, which is lost; return whether there was a sound one.
+def restore(path: Path, now: float, prepare: Callable[[Path], object]) -> bool:
+    """Put the backup in the place of the file at `path`, which is lost, at `now`; return whether there was a sound one.
 
     It is sound if SQLite finds it so and if `prepare`, which raises `CacheError`, can make it ready.
     """
@@ -172,6 +176,8 @@ def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
         prepare(backup)
         with closing(sqlite3.connect(backup)) as connection:
             check(connection, backup)
+            connection.execute(_NOTE_RESTORED, (now,))
+            connection.commit()
         # What a lost file left behind must not be taken for the log of this one.
         for suffix in ("-wal", "-shm"):
             Path(f"{path}{suffix}").unlink(missing_ok=True)
@@ -180,6 +186,12 @@ def restore(path: Path, prepare: Callable[[Path], object]) -> bool:
         _log.warn("The store's backup cannot be used: {error}", error=str(error))
         return False
     return True
+
+
+def restored_at(connection: sqlite3.Connection) -> float | None:
+    """Return when the file was last restored from a backup, in seconds since the epoch; None where it never was."""
+    row = connection.execute(_RESTORED).fetchone()
+    return None if row is None else float(row[0])
 
 
 def is_lost(path: Path) -> bool:

@@ -33,8 +33,6 @@ PREPARE_TIMEOUT = 0.5
 """The same for making a new file while running, for which the reactor waits."""
 REPLACE_EVERY = 60.0
 """Seconds at least between two replacements: a medium that damages whatever is written should not fill up with them."""
-RESERVE_EVERY = 60.0
-"""Seconds at least between two times that the reserve is taken again."""
 LOG_LIMIT = SIZE
 """Bytes that the write-ahead log grows to before it is brought into the file, which the reserve has room for."""
 FEW_PAGES = 500
@@ -99,7 +97,6 @@ class Database:
     _replacing: bool = field(default=False, init=False)
     _replace_after: float = field(default=float("-inf"), init=False)
     _reserve: Reserve = field(init=False)
-    _reserve_after: float = field(default=float("-inf"), init=False)
     _wal: Path = field(init=False)
     """SQLite's write-ahead log."""
     _checkpointing: DeferredLock = field(factory=DeferredLock, init=False)
@@ -164,10 +161,10 @@ class Database:
         except Full:
             if not await self.write(lambda _: self._reserve.release()):
                 raise
-        self._reserve_after = self._reactor.seconds() + RESERVE_EVERY
         result = await self.write(work, *args, **kwargs)
         # From here on the log can use its own room again.
         await self._checkpoint()
+        await self.write(lambda _: self._reserve.establish())
         return result
 
     async def remove_slice(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
@@ -179,11 +176,12 @@ class Database:
         return await self.remove(work, *args, **kwargs)
 
     async def keep_reserve(self) -> None:
-        """Take the reserve again where it was given up a while ago, if there is room for it; raises as `write`."""
-        now = self._reactor.seconds()
-        if not self._reserve.held and now >= self._reserve_after:
-            self._reserve_after = now + RESERVE_EVERY
-            await self.write(lambda _: self._reserve.establish())
+        """Take the reserve again where it was given up, before anything is stored; raises `Full` where it must not be.
+
+        Raises `CacheError` as `write` does, too.
+        """
+        if not self._reserve.held and not await self.write(lambda _: self._reserve.keep()):
+            raise Full(f"{self.path}: the disk is full but for what removing needs")
 
     async def read(self, work: Work[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
         """Run `work` in a reader's thread, where text comes as bytes; raises `CacheError`."""

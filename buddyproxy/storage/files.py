@@ -18,7 +18,7 @@ from attrs import field, frozen
 from twisted.logger import Logger
 
 from buddyproxy.errors import CacheError
-from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, restore
+from buddyproxy.storage.backup import backup_path, connect, copy, is_lost, restore, restored_at
 from buddyproxy.storage.removals import last as last_removal
 from buddyproxy.storage.statements import Totals, read_totals
 from buddyproxy.storage.trouble import FAILURES, Damaged, translated
@@ -54,6 +54,8 @@ class Prepared:
     totals: Totals
     removals: int
     """The number of the last removal that was written down."""
+    restored_at: float | None
+    """When it was restored from a backup, in seconds since the epoch, if it ever was."""
 
 
 def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared, bool]:
@@ -63,7 +65,7 @@ def prepare_or_restore(path: Path, now: float, timeout: float) -> tuple[Prepared
     """
 
     def restored(path: Path) -> bool:
-        return restore(path, lambda backup: prepare(backup, timeout))
+        return restore(path, now, lambda backup: prepare(backup, timeout))
 
     if is_lost(path) and backup_path(path).exists():
         with alone(path):
@@ -226,7 +228,7 @@ def _inspect(connection: sqlite3.Connection, path: Path, inode: Inode, secret: b
     if not isinstance(kept, bytes) or len(kept) != SECRET_LENGTH:
         raise Damaged(f"{path}: the store's secret is damaged")
     cursor = connection.cursor()
-    return Prepared(kept, inode, read_totals(cursor), last_removal(cursor))
+    return Prepared(kept, inode, read_totals(cursor), last_removal(cursor), restored_at(connection))
 
 
 @cache

@@ -24,7 +24,7 @@ from buddyproxy.storage.purging import Above
 from buddyproxy.storage.removals import Heard, heard_since
 from buddyproxy.storage.rows import find
 from buddyproxy.storage.selection import Purge, Selection
-from buddyproxy.storage.shelf import Identity, Responses
+from buddyproxy.storage.shelf import SPARED, Identity, Responses
 from buddyproxy.storage.statements import Limits
 from buddyproxy.storage.stats import StorageStats
 from buddyproxy.storage.trouble import Damaged, Full
@@ -135,7 +135,14 @@ class SqliteStorage:
             return unwritten.over(key, ())
         for row, checksum in found.damaged:
             self._queue.discard(row, checksum)
-        return unwritten.over(key, found.responses)
+        return unwritten.over(key, tuple(map(self._unless_restored, found.responses)))
+
+    def _unless_restored(self, stored: StoredResponse) -> StoredResponse:
+        """Return `stored`, marked as stale where it came with a backup, and may have been invalidated since that."""
+        restored_at = self._database.prepared.restored_at
+        if restored_at is None or stored.request_time > restored_at or stored.method == SPARED:
+            return stored
+        return stored.marked_outdated()
 
     def touch(self, key: bytes) -> None:
         """Note that the stored responses of `key` were used, so that they are not the first to be evicted."""

@@ -278,12 +278,13 @@ class WriteQueue:
         if changes.cleared or changes.purges:
             await self._remove(changes)
         for part in changes.parts(self._enough):
+            if part.stored:
+                await self.database.keep_reserve()
             await self._write_part(part)
             changes.committed += len(part.stored)
         self._too_much = False
         if not self.totals.within(self.limits):
             await self._evict()
-        await self.database.keep_reserve()
 
     async def _remove(self, changes: Changes) -> None:
         """Clear and purge as `changes` says; others hear of it before and after (see `removals.py`)."""

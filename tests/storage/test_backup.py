@@ -105,7 +105,7 @@ class BackUpTests(SqliteCase):
     async def test_purged(self) -> None:
         """What was purged does not come back with the backup, nor unmarked; the backup is no younger for it."""
         for name in "abc":
-            self.storage.store(stored(name, tags=name))
+            self.storage.store(stored(name, tags=name, method=b"POST"))
         await self.storage.flush()
         await self.storage.back_up()
         os.utime(self.backup, (NOW - 7200, NOW - 7200))
@@ -203,6 +203,21 @@ class BackUpTests(SqliteCase):
             self.assertEqual(await self.present("a", "b"), ["a"])
             self.assertEqual(len(self.damaged_files()), int(damaged))
             self.assertEqual(len(await self.storage.lookup(key("a"))), 1)
+
+    async def test_restored_is_outdated(self) -> None:
+        """What came with a backup may have been invalidated since: it is marked, until it is stored again."""
+        self.storage.store(stored("b", method=b"POST"))
+        await self.lose()
+        for _ in range(2):
+            self.storage = self.open()
+            self.storage.store(stored("c", request_time=NOW + 1))
+            found = [one.outdated for name in "abc" for one in await self.storage.lookup(key(name))]
+            self.assertEqual(found, [True, False, False])
+            await self.storage.close()
+        self.storage = self.open()
+        self.storage.store(stored("a", request_time=NOW + 1))
+        await self.storage.flush()
+        self.assertEqual(list(await self.storage.lookup(key("a"))), [stored("a", request_time=NOW + 1)])
 
     async def test_restored_without_the_old_log(self) -> None:
         """What a lost file left behind does not get into its backup."""
