@@ -170,17 +170,19 @@ class Literal:
     def combine(self, asked: Asked, told: Told, held: Kept) -> list[Kept]:
         """Store a part together with another one of the same content (3.4); return it as `keep` does.
 
-        Where they do not meet, need not be of one content, or vary by different fields, it is stored alone. A part may
-        come without Vary (RFC 9110, 15.3.7).
+        Where they need not be of one content, or vary by different fields, it is stored as it is. A part may come
+        without Vary and other fields (RFC 9110, 15.3.7): it has those of the other, also where the two do not meet.
         """
         one, other = content_range(told), held.part
         alike = not lines(told.fields, "vary") or _secondary(Kept(asked, told)) == _secondary(held)
         strong = held.etag is not None and held.etag.startswith('"') and held.etag in lines(told.fields, "etag")
-        if one is None or other is None or not (strong and alike) or one[0] > other[1] + 1 or other[0] > one[1] + 1:
+        if one is None or other is None or not (strong and alike):
             return self.keep(asked, told)
-        first, last, total = min(one[0], other[0]), max(one[1], other[1]), one[2]
+        apart = one[2] != other[2] or one[0] > other[1] + 1 or other[0] > one[1] + 1
+        pieces = [(one, told.body)] if apart else [(other, held.told.body), (one, told.body)]
+        first, last, total = min(part[0] for part, _ in pieces), max(part[1] for part, _ in pieces), one[2]
         body = bytearray(last - first + 1)
-        for part, piece in ((other, held.told.body), (one, told.body)):
+        for part, piece in pieces:
             body[part[0] - first : part[1] - first + 1] = piece
         fields = _updated(held.fields, end_to_end(told.fields))
         whole = len(body) == total
