@@ -8,7 +8,8 @@ Theory of operation
 Chunks stand in a list, and every reader has a place in it. As long as the content is gathered nothing is taken off the
 list, so that whoever comes later begins at its beginning; and the origin need not wait for anybody, since what is
 gathered has its bound. From when the content is too large to be gathered, or if it never was to be, what every reader
-has is taken off, the origin waits when all readers do, and one who falls too far behind the others is given up.
+has is taken off, and the origin waits when all readers do, or one has fallen too far behind: a caller must not be worse
+off because others ask for the same. One who takes nothing at all is told that others wait.
 """
 
 from array import array
@@ -23,7 +24,7 @@ from buddyproxy.upstream import Incoming
 _log = Logger(namespace="buddyproxy")
 
 BEHIND: Final = 2**20
-"""By how many bytes a reader may fall behind the others, where nothing is gathered."""
+"""By how many bytes a reader may fall behind the others before they wait for it, where nothing is gathered."""
 
 Landed = Callable[[Sequence[bytes], Sequence[float]], None]
 """Takes the chunks of a whole content, and when each came, in seconds, where that was asked for."""
@@ -40,6 +41,9 @@ class Reader(Protocol):
 
     def fail(self, error: UpstreamError) -> None:
         """Know that the content broke off."""
+
+    def hurry(self) -> None:
+        """Know that others wait for this reader."""
 
 
 class Reading:
@@ -167,12 +171,16 @@ class Flight:
         self._finish()
 
     def keep_pace(self) -> None:
-        """Let the origin wait when nobody takes more, and go on when somebody does."""
-        wait = not self._gathering and all(reading.paused for reading in self._readings)
+        """Let the origin wait when nobody takes more or somebody is too far behind, and go on otherwise."""
+        behind = [] if self._gathering else [each for each in self._readings if self._is_behind(each)]
+        wait = not self._gathering and (bool(behind) or all(reading.paused for reading in self._readings))
         if wait is not self._waiting and not self._ended:
             self._waiting = wait
             if wait:
                 self._incoming.pause()
+                for reading in behind:
+                    if reading.reader is not None and len(self._readings) > 1:
+                        reading.reader.hurry()
             else:
                 self._incoming.resume()
 
@@ -200,19 +208,17 @@ class Flight:
         if self._ended and not self._left_for(reading):
             self._tell(reading)
 
+    def _is_behind(self, reading: Reading) -> bool:
+        return self._size - reading.taken > self._keep + BEHIND
+
     def _left_for(self, reading: Reading) -> int:
         """Return how many chunks `reading` has yet to be given."""
         return self._dropped + len(self._chunks) - reading.position
 
     def _trim(self) -> None:
-        """Take off the list what everybody has, and give up on who is too far behind."""
+        """Take off the list what everybody has."""
         if self._gathering:
             return
-        if len(self._readings) > 1:
-            for reading in tuple(self._readings):
-                if self._size - reading.taken > self._keep + BEHIND:
-                    self._readings.remove(reading)
-                    self._tell(reading, UpstreamError("this caller took the answer much slower than others did"))
         least = min((reading.position for reading in self._readings), default=0)
         del self._chunks[: least - self._dropped]
         self._dropped = max(self._dropped, least)
@@ -229,13 +235,12 @@ class Flight:
         if over is not None:
             over()
 
-    def _tell(self, reading: Reading, error: UpstreamError | None = None) -> None:
+    def _tell(self, reading: Reading) -> None:
         """Tell the reader how it ended, once."""
         reader, reading.reader = reading.reader, None
-        error = error or self._error
         if reader is None:
             return
-        if error is None:
+        if self._error is None:
             reader.finish()
         else:
-            reader.fail(error)
+            reader.fail(self._error)

@@ -61,6 +61,10 @@ class Listener:
         """Keep the failure."""
         self.told.append(error)
 
+    def hurry(self) -> None:
+        """Keep that others wait."""
+        self.told.append("hurry")
+
     def begin(self, flight: Flight) -> "Listener":
         """Read `flight`."""
         self.reading = flight.join(self)
@@ -283,23 +287,22 @@ class ManyReadersTests(FlightTests):
         other.reading.leave()
         self.assertEqual(self.arriving.calls, ["abort"])
 
-    def test_nobody_waits_for_the_slow_one(self) -> None:
-        """The origin waits only when all do; who falls too far behind the others is given up, with an error."""
+    def test_the_slow_one_is_waited_for(self) -> None:
+        """The origin waits when one reader is too far behind the others, which is told, and loses nothing."""
         flight = self.prepare(keep=10)
         slow, fast = Listener(appetite=1), Listener()
         for listener in (slow, fast):
             listener.begin(flight)
         chunk = b"x" * (BEHIND // 4)
-        for _ in range(4):
+        for _ in range(5):
             flight.received(chunk)
-        self.assertEqual((len(slow.told), len(fast.told), self.arriving.calls), (1, 4, []))
+        self.assertEqual((len(slow.told), len(fast.told), self.arriving.calls), (1, 5, []))
         flight.received(chunk)
-        flight.received(chunk)
-        self.assertEqual(len(slow.told), 2)
-        self.assertIsInstance(slow.told[1], UpstreamError)
+        self.assertEqual((slow.told, self.arriving.calls), ([chunk, "hurry"], ["pause"]))
         slow.go_on()
+        self.assertEqual(self.arriving.calls, ["pause", "resume"])
         flight.ended(framed=True)
-        self.assertEqual((len(slow.told), len(fast.told), fast.told[-1]), (2, 7, "finish"))
+        self.assertEqual([each for each in slow.told if each != "hurry"], fast.told)
 
     def test_the_slow_one_catches_up(self) -> None:
         """Who was behind gets all of it, and what everybody has is not kept."""

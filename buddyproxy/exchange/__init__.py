@@ -434,6 +434,9 @@ class _Nobody:
         """Know that the content broke off: what was stored stays, and the next request asks again."""
         self.over.callback(None)
 
+    def hurry(self) -> None:
+        """Know that others wait, which they do not: nobody takes all there is at once."""
+
 
 def _read(outcome: _Outcome) -> Deferred[None] | None:
     """Read the content of an answer to its end."""

@@ -26,6 +26,9 @@ from buddyproxy.web.playback import Playback
 STALLED: Final = 300.0
 """Seconds a caller may take nothing of a response before its connection is cut: an origin's is held meanwhile."""
 
+HELD_UP: Final = 20.0
+"""The same where other callers wait for this one."""
+
 _STATUS: Final[dict[type[errors.ProxyError], int]] = {
     errors.BadRequest: 400,
     errors.SecurityError: 403,
@@ -235,6 +238,11 @@ class _Delivery:
         first, self.over = not self.over, True
         self._rest()
         return first
+
+    def hurry(self) -> None:
+        """Give a caller who takes nothing less time, since others wait for it (`flight.Reader`)."""
+        if self.limit is not None and self.limit.active():
+            self.limit.reset(HELD_UP)
 
     def _rest(self) -> None:
         if self.limit is not None and self.limit.active():
