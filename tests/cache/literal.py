@@ -184,7 +184,8 @@ class Literal:
         body = bytearray(last - first + 1)
         for part, piece in pieces:
             body[part[0] - first : part[1] - first + 1] = piece
-        fields = _updated(held.fields, end_to_end(told.fields))
+        # Age spoke of the earlier answer (4.2.3).
+        fields = _updated([pair for pair in held.fields if pair[0] != "age"], end_to_end(told.fields))
         whole = len(body) == total
         own = [("content-length", str(len(body)))] + [("content-range", f"bytes {first}-{last}/{total}")] * (not whole)
         fields = [pair for pair in fields if pair[0] not in ("content-length", "content-range")] + own
