@@ -7,14 +7,16 @@ from twisted.web.server import Request as ServerRequest
 
 from buddyproxy.cache.stored import StoredResponse
 from buddyproxy.exchange.fetches import ALONE, REMEMBERED, Fetches
+from buddyproxy.flight import BEHIND
 from buddyproxy.storage.memory import MemoryStorage
 from buddyproxy.storage.selection import Selection
+from buddyproxy.web.delivery import HELD_UP
 from tests.support.memory import Connection, Fields, parse, spell
 from tests.support.walk import WalkTests
 
 
-class TogetherTests(WalkTests):
-    """Identical questions are asked once (RFC 9211, 2.6)."""
+class HeldTests(WalkTests):
+    """An origin that answers when a test says so."""
 
     def start_held(self, **settings: object) -> None:
         """Start an origin that answers when `answer` is called."""
@@ -44,6 +46,10 @@ class TogetherTests(WalkTests):
             request.write(body)
         request.finish()
         self.proxy.endpoint.flush()
+
+
+class TogetherTests(HeldTests):
+    """Identical questions are asked once (RFC 9211, 2.6)."""
 
     def test_one_question(self) -> None:
         """All get the answer to the first one's question, and learn that they were collapsed."""
@@ -307,3 +313,40 @@ class TogetherTests(WalkTests):
             fetches.stay_alone(b"%d" % number, 0.0)
         alone = [fetches.is_alone(b"%d" % number, 1.0) for number in (0, 1, 2, REMEMBERED)]
         self.assertEqual(alone, [True, False, True, True])
+
+
+class PaceTests(HeldTests):
+    """Callers who read one answer, too large to be kept, at different paces."""
+
+    def start_large(self) -> list[Connection]:
+        """Let two callers ask for a large answer, of whom the first takes nothing after the beginning."""
+        self.start_held(cache={"max_cache_response_size": 5})
+        callers = [self.begin(), self.begin()]
+        self.held[0].write(b"begin")
+        self.proxy.endpoint.flush()
+        callers[0].protocol.pauseProducing()
+        for _ in range(2):
+            self.held[0].write(b"x" * BEHIND)
+            self.proxy.endpoint.flush()
+        return callers
+
+    def test_the_slow_one_gets_all(self) -> None:
+        """Who is slower than another is waited for."""
+        callers = self.start_large()
+        callers[0].protocol.resumeProducing()
+        self.held[0].finish()
+        self.proxy.endpoint.flush()
+        for caller in callers:
+            self.assertEqual(len(parse(caller.received).body), 5 + 2 * BEHIND)
+
+    def test_who_takes_nothing_is_cut(self) -> None:
+        """Who takes nothing at all holds the others up for a while only."""
+        callers = self.start_large()
+        self.proxy.clock.advance(HELD_UP - 1)
+        self.assertTrue(callers[0].transport.connected)
+        self.proxy.clock.advance(1)
+        self.assertTrue(callers[0].transport.aborted)
+        self.proxy.endpoint.flush()
+        self.held[0].finish()
+        self.proxy.endpoint.flush()
+        self.assertEqual(len(parse(callers[1].received).body), 5 + 2 * BEHIND)
