@@ -5,6 +5,7 @@ The conditions are the operator's. They are asked of the whole content where it 
 
 import json
 import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
@@ -78,6 +79,9 @@ def _decoded(stored: StoredResponse) -> bytes | None:
 def _texts(content: bytes, media_type: bytes) -> Iterator[bytes]:
     """Yield the JSON texts in `content`, and what there may be among them that is none."""
     at = boundary(media_type)
+    if media_type == SERVER_SENT:
+        # HTML, 9.2.5: one mark of the byte order may lead.
+        content = content.removeprefix(BOM_UTF8)
     for piece in (content,) if at is None else split(content, at):
         yield _data(piece) if media_type == SERVER_SENT else piece.strip(b"\x1e")
 
@@ -94,10 +98,18 @@ def _meets_any(text: bytes, conditions: Sequence[Condition]) -> bool:
         # Most events of a stream need not be parsed to know that.
         conditions = [each for each in conditions if all(literal in text for literal in each.literals)]
     try:
-        parsed = json.loads(text.decode("utf-8-sig")) if conditions else None
-    except (ValueError, RecursionError):
+        parsed = json.loads(text.decode("utf-8-sig"), parse_int=_integer) if conditions else None
+    except RecursionError:
+        # Nested deeper than can be looked at: it cannot be told.
+        return True
+    except ValueError:
         return False
     return any(_meets(value, condition) for condition in conditions for value in _at(parsed, condition.path))
+
+
+def _integer(digits: str) -> int | str:
+    """Return the number, or the digits where Python would refuse to read so many."""
+    return int(digits) if len(digits) < 1000 else digits
 
 
 def _meets(value: Any, condition: Condition) -> bool:

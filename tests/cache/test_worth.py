@@ -127,6 +127,18 @@ class WorthTests(SynchronousTestCase):
         for body in (b"", b"{", b'{"error": 1', b"\xff", b"[" * 100_000):
             self.assertTrue(is_worth_keeping(holding(body, JSON), unless("error")), body)
 
+    def test_what_readers_stumble_over(self) -> None:
+        """Numbers of any length are read, a mark of byte order may lead, and what is nested too deep is not kept."""
+        policy = unless("error")
+        for case, body, line, expected in (
+            ("a long number", b'{"error": 1, "x": ' + b"1" * 5000 + b"}", JSON, False),
+            ("a long number, and no more", b'{"x": ' + b"1" * 5000 + b', "y": "error"}', JSON, True),
+            ("too deep to tell", b'{"error": 1, "x": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, False),
+            ("a mark before events", b'\xef\xbb\xbfdata: {"error": 1}\n\n', EVENTS, False),
+            ("a mark before an object", b'\xef\xbb\xbf{"error": 1}', JSON, False),
+        ):
+            self.assertEqual(is_worth_keeping(holding(body, line), policy), expected, case)
+
     def test_codings(self) -> None:
         """What is gzip or deflate is read; what cannot be, and what is broken or very large, is not kept."""
         good, bad = b'{"a": 1}', b'{"error": 1}'
