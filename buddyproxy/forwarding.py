@@ -18,7 +18,7 @@ from twisted.logger import Logger
 from buddyproxy.breaker import Breaker, Permit, Refused, Terms
 from buddyproxy.cache.staleness import ERRORS
 from buddyproxy.errors import CircuitOpen, StaleConnection, UpstreamError, UpstreamUnavailable
-from buddyproxy.message import Headers, Origin, Request
+from buddyproxy.message import Origin, Request
 from buddyproxy.retries import Budget, backoff, is_movable, is_repeatable
 from buddyproxy.routing import Base
 from buddyproxy.upstream import Incoming, Interim, Switched, Timeouts, Upstream
@@ -177,13 +177,8 @@ def _is_origins_fault(error: BaseException) -> bool:
 def _moved(request: Request, own: Base, other: Base) -> Request:
     """Return `request`, which is for the base `own`, for the base `other`."""
     authority = own.origin.authority
-    headers = Headers(
-        tuple(
-            # A Host that the mapping sets is for all its origins.
-            (name, other.origin.authority if (name.lower(), value) == (b"host", authority) else value)
-            for name, value in request.headers
-        )
-    )
+    # A Host that the mapping sets is for all its origins.
+    headers = request.headers.changing(b"host", lambda value: other.origin.authority if value == authority else value)
     return evolve(request, target=other.target(request.target[len(own.path) :]), headers=headers)
 
 
@@ -192,8 +187,6 @@ def _placed(answer: A, origin: Origin) -> A:
     response = answer.response
     location = response.headers.get(b"location")
     if location is not None and location.startswith(b"/") and not location.startswith(b"//"):
-        headers = tuple(
-            (name, origin.root + value if name.lower() == b"location" else value) for name, value in response.headers
-        )
-        answer.response = evolve(response, headers=Headers(headers))
+        headers = response.headers.changing(b"location", lambda value: origin.root + value)
+        answer.response = evolve(response, headers=headers)
     return answer

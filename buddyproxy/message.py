@@ -4,7 +4,7 @@ The vocabulary every other module speaks. It knows nothing of caching, of Twiste
 `bytes` throughout; nothing here decodes, reorders or normalises what was received.
 """
 
-from collections.abc import Collection, Iterator, KeysView
+from collections.abc import Callable, Collection, Iterator, KeysView
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Protocol
@@ -100,6 +100,12 @@ class Headers:
     def replacing(self, *pairs: tuple[bytes, bytes]) -> "Headers":
         """Return these fields with every field named in `pairs` replaced by the values given there, at the end."""
         return self.without({name.lower() for name, _ in pairs}).adding(*pairs)
+
+    def changing(self, name: bytes, change: Callable[[bytes], bytes]) -> "Headers":
+        """Return these fields with each value of `name`, which is given in lower case, as `change` makes it."""
+        if name not in self._by_name:
+            return self
+        return Headers(tuple((own, change(value) if own.lower() == name else value) for own, value in self.pairs))
 
     def end_to_end(self) -> "Headers":
         """Return the fields that may be forwarded or stored: none of the connection's own (RFC 9110, 7.6.1)."""

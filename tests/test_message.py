@@ -36,6 +36,14 @@ class HeadersTests(SynchronousTestCase):
         self.assertTrue(self.some.names.isdisjoint({b"age", b"Via"}))
         self.assertFalse(self.some.names.isdisjoint({b"age", b"via"}))
 
+    def test_changing(self) -> None:
+        """Each value of one field is changed, in its place; without such a field, nothing is."""
+        self.assertEqual(
+            self.some.changing(b"via", lambda value: value + b"!"),
+            fields("Via: 1!", "Accept: a", "VIA: 2!", "via: !", "Via: 1!"),
+        )
+        self.assertIs(self.some.changing(b"age", lambda value: value), self.some)
+
     def test_absent(self) -> None:
         """A field that is not there has no value, which is not the empty value."""
         self.assertNotIn(b"age", self.some)

@@ -143,17 +143,9 @@ class Proxied(Resource):
 
         Content-Location stays: it names what was sent, and nobody is led there (RFC 9110, 8.7).
         """
-        headers = response.headers
-        if b"location" in headers:
-            headers = Headers(
-                tuple(
-                    (
-                        name,
-                        self._table.localise(value, route, admitted.prefix) if name.lower() == b"location" else value,
-                    )
-                    for name, value in headers
-                )
-            )
+        headers = response.headers.changing(
+            b"location", lambda value: self._table.localise(value, route, admitted.prefix)
+        )
         headers = passage.inward.apply(headers)
         return response if headers is response.headers else evolve(response, headers=headers)
 
