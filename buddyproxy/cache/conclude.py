@@ -1,7 +1,6 @@
 """The second decision: what becomes of the origin's answer (RFC 9111, 3 and 4.3)."""
 
 from collections.abc import Collection, Sequence
-from urllib.parse import urljoin, urlsplit
 
 from attrs import evolve, field, frozen
 
@@ -9,13 +8,12 @@ from buddyproxy.cache.age import initial_age
 from buddyproxy.cache.answering import etags_match
 from buddyproxy.cache.choose import Question, strong_etag
 from buddyproxy.cache.directives import CacheControl, request_cache_control, response_cache_control
-from buddyproxy.cache.freshness import explicit_lifetime, freshness_lifetime, heuristically_cacheable
+from buddyproxy.cache.freshness import freshness_lifetime, heuristically_cacheable
 from buddyproxy.cache.policy import Policy
 from buddyproxy.cache.ranges import DIGESTS, Part
 from buddyproxy.cache.search import search_of
 from buddyproxy.cache.staleness import ERRORS, Stale, instead_of_failure
 from buddyproxy.cache.stored import StoredResponse
-from buddyproxy.cache.structured import strings
 from buddyproxy.cache.vary import selecting_fields
 from buddyproxy.cache.worth import is_judged, is_readable
 from buddyproxy.message import Headers, Request, Response
@@ -127,68 +125,6 @@ def conclude(arrival: Arrival, question: Question, policy: Policy) -> Conclusion
         return _freshen_by_head(arrival, question.stored, policy)
     stored = _store(arrival, question.stored, policy)
     return Relay(stored.reason, _superseded(question, status)) if isinstance(stored, Relay) else stored
-
-
-def invalidated(arrival: Arrival, policy: Policy) -> tuple[bytes, ...]:
-    """Return the URIs whose stored responses no longer hold: the target's, and those named beside it (RFC 9111, 4.4).
-
-    Only URIs of the target's own origin count: nobody speaks for another's.
-    """
-    if not _changes(arrival, policy):
-        return ()
-    named = [value for name in (b"location", b"content-location") for value in arrival.response.headers.get_all(name)]
-    uris = [arrival.uri]
-    for reference in named:
-        uri = _resolved(arrival.uri, reference)
-        if uri is not None and _origin(uri) == _origin(arrival.uri):
-            uris.append(uri)
-    return tuple(dict.fromkeys(uris))
-
-
-def invalidated_groups(arrival: Arrival, policy: Policy) -> tuple[bytes, ...]:
-    """Return the groups whose stored responses no longer hold, by Cache-Group-Invalidation (RFC 9875, 3)."""
-    value = arrival.response.headers.combined(b"cache-group-invalidation")
-    return strings(value) if value is not None and _changes(arrival, policy) else ()
-
-
-def as_get(arrival: Arrival, policy: Policy) -> Request | None:
-    """Return the GET request that the response to a POST answers as well; None where it says no such thing.
-
-    Where POST is stored in its own right, it stays apart.
-
-    It must name the target as what its content is, and say itself how long that holds (RFC 9110, 9.3.3).
-    """
-    headers = arrival.response.headers
-    location = headers.get(b"content-location")
-    if arrival.request.method != b"POST" or location is None or policy.caches(b"POST"):
-        return None
-    directives = response_cache_control(headers, policy.targeted)
-    lifetime = explicit_lifetime(headers, directives, arrival.response_time)
-    if arrival.response.status != 200 or lifetime is None or _resolved(arrival.uri, location) != arrival.uri:
-        return None
-    asked = arrival.request.headers.without({b"content-type", b"content-length", b"content-encoding"})
-    return evolve(arrival.request, method=b"GET", headers=asked, body=b"")
-
-
-def _changes(arrival: Arrival, policy: Policy) -> bool:
-    """Return whether the request may have changed something at the origin."""
-    method = arrival.request.method
-    safe = method in (b"GET", b"HEAD", b"OPTIONS", b"TRACE", b"PROPFIND", b"REPORT", b"SEARCH", b"QUERY")
-    # A method whose responses the mapping caches is a question there, not a change.
-    return not safe and not policy.caches(method) and 200 <= arrival.response.status < 400
-
-
-def _resolved(base: bytes, reference: bytes) -> bytes | None:
-    """Return the absolute URI that `reference` stands for, without its fragment; None where it is none."""
-    try:
-        return urljoin(base, reference.strip(b" \t")).partition(b"#")[0]
-    except ValueError:
-        return None
-
-
-def _origin(uri: bytes) -> tuple[bytes, bytes]:
-    parts = urlsplit(uri)
-    return parts.scheme.lower(), parts.netloc.lower()
 
 
 def _store(arrival: Arrival, held: StoredResponse | None, policy: Policy) -> Store | Relay:

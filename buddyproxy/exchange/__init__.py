@@ -23,18 +23,9 @@ from buddyproxy.cache.choose import (
     shareable,
     wants_whole,
 )
-from buddyproxy.cache.conclude import (
-    Arrival,
-    Freshen,
-    Refetch,
-    Relay,
-    Store,
-    as_get,
-    conclude,
-    invalidated,
-    invalidated_groups,
-)
+from buddyproxy.cache.conclude import Arrival, Freshen, Refetch, Relay, Store, conclude
 from buddyproxy.cache.dates import format_date
+from buddyproxy.cache.invalidation import as_get, invalidated, invalidated_groups
 from buddyproxy.cache.key import primary_key
 from buddyproxy.cache.policy import Policies, Policy
 from buddyproxy.cache.ranges import assembled, suffices

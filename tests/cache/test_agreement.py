@@ -21,10 +21,9 @@ from buddyproxy.cache.conclude import (
     Refetch,
     Relay,
     Store,
-    as_get,
     conclude,
-    invalidated,
 )
+from buddyproxy.cache.invalidation import as_get, invalidated
 from buddyproxy.cache.key import primary_key
 from buddyproxy.cache.ranges import assembled
 from buddyproxy.cache.staleness import Stale, instead_of_failure

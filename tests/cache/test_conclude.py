@@ -1,4 +1,4 @@
-"""Tests of `buddyproxy.cache.conclude`: RFC 9111, 3, 4.3 and 4.4; RFC 5861, 4; RFC 9875."""
+"""Tests of `buddyproxy.cache.conclude`: RFC 9111, 3 and 4.3; RFC 5861, 4."""
 
 from attrs import evolve
 from hypothesis import given
@@ -8,16 +8,12 @@ from twisted.trial.unittest import SynchronousTestCase
 from buddyproxy.cache.choose import Distinguish, Forward, Question, Reuse, Validate, choose, conditions
 from buddyproxy.cache.conclude import (
     KEEP_STALE,
-    Arrival,
     Conclusion,
     Freshen,
     Refetch,
     Relay,
     Store,
-    as_get,
     conclude,
-    invalidated,
-    invalidated_groups,
 )
 from buddyproxy.cache.dates import parse_date
 from buddyproxy.cache.policy import Policy
@@ -27,7 +23,7 @@ from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.cache.vary import selecting_fields
 from buddyproxy.config import Condition
 from buddyproxy.message import Headers, Request, Response
-from tests.support.values import BUDDY, NOW, RFC9111, answer, at, fields, get, kept, post, properties
+from tests.support.values import BUDDY, NOW, RFC9111, URI, answer, arriving, at, fields, get, kept, post, properties
 
 MINUTE = "Cache-Control: max-age=60"
 TAG = 'ETag: "a"'
@@ -36,21 +32,9 @@ GERMAN: Selecting = ((b"accept-language", b"de"),)
 ENGLISH: Selecting = ((b"accept-language", b"en"),)
 AUTHORIZED = "Authorization: Bearer a"
 PART = "Content-Range: bytes 0-4/20"
-URI = b"https://origin.example/thing"
 
 OVERRIDING = evolve(BUDDY, override_origin=True)
 MISS = Forward("uri-miss")
-
-
-def _arrival(request: Request, response: Response, took: float = 0.0) -> Arrival:
-    return Arrival(
-        request=request,
-        uri=URI,
-        key=b"k" * 32,
-        response=response,
-        request_time=NOW - took,
-        response_time=NOW,
-    )
 
 
 def _validation(stored: StoredResponse, reason: Reason = "stale") -> Question:
@@ -58,7 +42,7 @@ def _validation(stored: StoredResponse, reason: Reason = "stale") -> Question:
 
 
 def _conclude(request: Request, response: Response, policy: Policy = RFC9111) -> Conclusion:
-    return conclude(_arrival(request, response), MISS, policy)
+    return conclude(arriving(request, response), MISS, policy)
 
 
 def _verdict(request: Request, response: Response, policy: Policy) -> str:
@@ -296,19 +280,19 @@ class StoringTests(SynchronousTestCase):
     def test_content_that_ends_with_the_connection(self) -> None:
         """Content whose end is known from the close alone may be cut short, and is not stored (RFC 9112, 8)."""
         for policy in (RFC9111, BUDDY, OVERRIDING):
-            arrival = evolve(_arrival(get(), answer(MINUTE)), framed=False)
+            arrival = evolve(arriving(get(), answer(MINUTE)), framed=False)
             self.assertEqual(conclude(arrival, MISS, policy), Relay("unframed"))
 
     def test_what_the_connection_takes_away(self) -> None:
         """A response whose Connection names what tells how it may be reused is not what it seems (RFC 9110, 7.6.1)."""
         for policy in (RFC9111, BUDDY, OVERRIDING):
             for name in (b"cache-control", b"expires", b"age", b"vary", b"date", b"set-cookie", b"content-encoding"):
-                arrival = evolve(_arrival(get(), answer(MINUTE, TAG)), connection=[b"close", name])
+                arrival = evolve(arriving(get(), answer(MINUTE, TAG)), connection=[b"close", name])
                 self.assertEqual(conclude(arrival, Forward("uri-miss"), policy), Relay("connection"), name)
                 validation = evolve(arrival, response=answer(MINUTE, TAG, status=304))
                 question = Validate(kept(TAG, MINUTE), (), "stale")
                 self.assertEqual(conclude(validation, question, policy), Refetch(), name)
-            arrival = evolve(_arrival(get(), answer(MINUTE)), connection=[b"close", b"keep-alive", b"x-private"])
+            arrival = evolve(arriving(get(), answer(MINUTE)), connection=[b"close", b"keep-alive", b"x-private"])
             self.assertIsInstance(conclude(arrival, Forward("uri-miss"), policy), Store)
 
     def test_first_reason_counts(self) -> None:
@@ -425,7 +409,7 @@ class DraftTests(SynchronousTestCase):
     def _draft(
         self, request: Request, response: Response, policy: Policy = RFC9111, took: float = 0.0
     ) -> StoredResponse:
-        conclusion = conclude(_arrival(request, response, took), MISS, policy)
+        conclusion = conclude(arriving(request, response, took), MISS, policy)
         assert isinstance(conclusion, Store), conclusion
         self.assertIsNone(conclusion.onto)
         return conclusion.draft
@@ -533,7 +517,7 @@ class DraftTests(SynchronousTestCase):
         ):
             stored = kept(MINUTE, held, PART, status=status)
             response = answer(MINUTE, brought, "Content-Range: bytes 5-9/20", status=206)
-            arrival = _arrival(get("Range: bytes=5-9"), response)
+            arrival = arriving(get("Range: bytes=5-9"), response)
             for question in (Forward("partial", stored), _validation(stored)):
                 conclusion = conclude(arrival, question, RFC9111)
                 assert isinstance(conclusion, Store), case
@@ -548,16 +532,16 @@ class DraftTests(SynchronousTestCase):
         asked = get("Range: bytes=5-9", 'If-Range: "a"')
         response = answer(MINUTE, TAG, "Content-Range: bytes 5-9/20", status=206)
         held = kept(MINUTE, TAG, PART, status=206)
-        conclusion = conclude(_arrival(asked, response), Forward("partial", held), RFC9111)
+        conclusion = conclude(arriving(asked, response), Forward("partial", held), RFC9111)
         assert isinstance(conclusion, Store), conclusion
         self.assertEqual(conclusion.onto, held)
         other = kept(MINUTE, 'ETag: "b"', PART, status=206)
-        self.assertEqual(conclude(_arrival(asked, response), Forward("partial", other), RFC9111), Relay("partial"))
+        self.assertEqual(conclude(arriving(asked, response), Forward("partial", other), RFC9111), Relay("partial"))
 
     def test_a_whole_takes_the_place_of_a_part(self) -> None:
         """What comes whole is stored on its own, whatever part there was."""
         held = kept(MINUTE, TAG, PART, status=206)
-        conclusion = conclude(_arrival(get(), answer(MINUTE, TAG)), Forward("partial", held), RFC9111)
+        conclusion = conclude(arriving(get(), answer(MINUTE, TAG)), Forward("partial", held), RFC9111)
         assert isinstance(conclusion, Store), conclusion
         self.assertIsNone(conclusion.onto)
 
@@ -568,7 +552,7 @@ class ValidationTests(SynchronousTestCase):
     def _conclude(
         self, stored: StoredResponse, *lines: str, request: Request | None = None, policy: Policy = RFC9111
     ) -> Conclusion:
-        return conclude(_arrival(request or get(), answer(*lines, status=304), took=2), _validation(stored), policy)
+        return conclude(arriving(request or get(), answer(*lines, status=304), took=2), _validation(stored), policy)
 
     def test_304_freshens(self) -> None:
         """A 304 brings the stored response's fields up to date and starts its time anew; its content stays."""
@@ -730,7 +714,7 @@ class ValidationTests(SynchronousTestCase):
             ("one tag for both: the last stored", (german, evolve(english, response=german.response)), [TAG], german),
         )
         for case, nominated, lines, expected in cases:
-            arrival = _arrival(asked, answer(*lines, "Vary: Accept-Language", status=304))
+            arrival = arriving(asked, answer(*lines, "Vary: Accept-Language", status=304))
             conclusion = conclude(arrival, Distinguish(nominated), RFC9111)
             if expected is None:
                 self.assertEqual(conclusion, Refetch(), case)
@@ -770,7 +754,7 @@ class ValidationTests(SynchronousTestCase):
             ("an error", answer(status=503), BUDDY),
             ("gone", answer(MODIFIED, status=410), RFC9111),
         ):
-            arrival = _arrival(get(), response)
+            arrival = arriving(get(), response)
             self.assertEqual(conclude(arrival, _validation(stored), policy), conclude(arrival, MISS, policy), case)
 
     def test_what_an_answer_that_is_not_kept_shows(self) -> None:
@@ -792,7 +776,7 @@ class ValidationTests(SynchronousTestCase):
             ("of other variants", Distinguish((stored,)), answer("Cache-Control: no-store"), Relay("no-store")),
         )
         for case, question, response, expected in cases:
-            conclusion = conclude(_arrival(get(), response), question, RFC9111)
+            conclusion = conclude(arriving(get(), response), question, RFC9111)
             self.assertEqual(conclusion, expected, case)
 
     def test_304_to_the_callers_own_conditions(self) -> None:
@@ -814,7 +798,7 @@ class HeadTests(SynchronousTestCase):
     """What the response to a HEAD tells of the stored response to GET (4.3.5)."""
 
     def _conclude(self, stored: StoredResponse, *lines: str, status: int = 200, policy: Policy = RFC9111) -> Conclusion:
-        arrival = _arrival(Request(b"HEAD", b"/thing"), answer(*lines, status=status), took=2)
+        arrival = arriving(Request(b"HEAD", b"/thing"), answer(*lines, status=status), took=2)
         return conclude(arrival, Forward("request", stored), policy)
 
     def test_freshens(self) -> None:
@@ -875,7 +859,7 @@ class HeadTests(SynchronousTestCase):
         for status, marked in ((204, True), (404, True), (410, True), (304, False), (403, False), (503, False)):
             expected = Relay("method", stored.marked_outdated() if marked else None)
             self.assertEqual(self._conclude(stored, TAG, MINUTE, status=status), expected, status)
-        self.assertEqual(conclude(_arrival(Request(b"HEAD", b"/"), answer(MINUTE)), MISS, RFC9111), Relay("method"))
+        self.assertEqual(conclude(arriving(Request(b"HEAD", b"/"), answer(MINUTE)), MISS, RFC9111), Relay("method"))
 
 
 class FailureTests(SynchronousTestCase):
@@ -905,7 +889,7 @@ class FailureTests(SynchronousTestCase):
             ("a part", get(), Forward("partial", granted), 503, error),
         )
         for case, request, question, status, expected in cases:
-            arrival = _arrival(request, answer(status=status))
+            arrival = arriving(request, answer(status=status))
             self.assertEqual(conclude(arrival, question, RFC9111), expected, case)
 
     def test_the_operators_grace(self) -> None:
@@ -913,189 +897,15 @@ class FailureTests(SynchronousTestCase):
         policy = evolve(BUDDY, stale_if_error=30.0)
         for line, served in (("max-age=60", True), ("max-age=60, must-revalidate", False)):
             stored = kept(f"Cache-Control: {line}", age=80)
-            conclusion = conclude(_arrival(get(), answer(status=503)), Forward("stale", stored), policy)
+            conclusion = conclude(arriving(get(), answer(status=503)), Forward("stale", stored), policy)
             self.assertEqual(conclusion, Stale(stored, 80, -20) if served else Relay("error"), line)
 
     def test_errors_that_may_be_stored(self) -> None:
         """An error with a lifetime of its own does not take the place of what may serve still."""
         stored = kept("Cache-Control: max-age=60, stale-if-error=30", TAG, age=80)
-        arrival = _arrival(get(), answer(MINUTE, status=503))
+        arrival = arriving(get(), answer(MINUTE, status=503))
         self.assertEqual(conclude(arrival, _validation(stored), RFC9111), Stale(stored, 80, -20))
         self.assertIsInstance(conclude(arrival, _validation(kept(MINUTE, TAG, age=80)), RFC9111), Store)
-
-
-class InvalidationTests(SynchronousTestCase):
-    """What makes stored responses void (4.4)."""
-
-    def _invalidated(self, method: bytes, response: Response, policy: Policy = RFC9111) -> tuple[bytes, ...]:
-        return invalidated(_arrival(Request(method, b"/thing"), response), policy)
-
-    def test_unsafe_methods(self) -> None:
-        """Unsafe methods, and those nobody knows, invalidate; safe ones do not."""
-        for method, expected in (
-            (b"PUT", True),
-            (b"DELETE", True),
-            (b"PATCH", True),
-            (b"POST", True),
-            (b"MKCOL", True),
-            (b"UNHEARD-OF", True),
-            (b"get", True),
-            (b"GET", False),
-            (b"HEAD", False),
-            (b"OPTIONS", False),
-            (b"TRACE", False),
-            (b"PROPFIND", False),
-            (b"REPORT", False),
-            (b"SEARCH", False),
-            (b"QUERY", False),
-        ):
-            self.assertEqual(self._invalidated(method, answer()), (URI,) if expected else (), method)
-
-    def test_errors_change_nothing(self) -> None:
-        """Only an answer that is no error, 2xx or 3xx, shows that something may have changed."""
-        for status, expected in (
-            (199, False),
-            (200, True),
-            (204, True),
-            (299, True),
-            (303, True),
-            (399, True),
-            (400, False),
-            (404, False),
-            (500, False),
-        ):
-            self.assertEqual(self._invalidated(b"PUT", answer(status=status)), (URI,) if expected else (), status)
-
-    def test_what_is_cached_is_a_question(self) -> None:
-        """Where the answers to POST are stored, it changes nothing."""
-        self.assertEqual(self._invalidated(b"POST", answer("Location: /other"), BUDDY), ())
-        self.assertEqual(self._invalidated(b"PUT", answer(), BUDDY), (URI,))
-
-    def test_uris_beside_the_target(self) -> None:
-        """Location and Content-Location name more of the same origin; what they name of another's is its own affair."""
-        root = b"https://origin.example"
-        cases: tuple[tuple[str, list[str], list[bytes]], ...] = (
-            ("absolute", ["Location: https://origin.example/other"], [root + b"/other"]),
-            ("a path", ["Content-Location: /other?a=b"], [root + b"/other?a=b"]),
-            ("a relative path", ["Location: other/../more"], [root + b"/more"]),
-            ("a query", ["Location: ?a=b"], [URI + b"?a=b"]),
-            ("without the scheme", ["Location: //origin.example/other"], [root + b"/other"]),
-            ("a fragment", ["Location: /other#part"], [root + b"/other"]),
-            ("both fields", ["Location: /a", "Content-Location: /b"], [root + b"/a", root + b"/b"]),
-            ("several lines", ["Location: /a", "location: /b"], [root + b"/a", root + b"/b"]),
-            ("twice the same", ["Location: /a", "Content-Location: /a"], [root + b"/a"]),
-            ("the target itself", ["Content-Location: /thing", "Location: #part"], []),
-            ("another host", ["Location: https://other.example/thing"], []),
-            ("another host, without the scheme", ["Location: //other.example/thing"], []),
-            ("a host below", ["Location: https://a.origin.example/thing"], []),
-            ("another scheme", ["Location: http://origin.example/other"], []),
-            ("another port", ["Location: https://origin.example:8443/other"], []),
-            ("as a user", ["Location: https://a@origin.example/other"], []),
-            ("another kind of URI", ["Location: mailto:a@origin.example"], []),
-            ("no URI", ["Location: https://[origin.example/other"], []),
-            ("no ASCII", ["Location: /\xe4"], []),
-            ("another field", ["Link: </other>"], []),
-        )
-        for case, lines, expected in cases:
-            self.assertEqual(self._invalidated(b"POST", answer(*lines, status=201)), (URI, *expected), case)
-            self.assertEqual(self._invalidated(b"GET", answer(*lines)), (), case)
-            self.assertEqual(self._invalidated(b"POST", answer(*lines, status=400)), (), case)
-
-    @properties
-    @given(st.binary(max_size=40) | st.text("htps:/@[]#?.%\\originexample", max_size=30).map(str.encode))
-    def test_never_another_origins(self, reference: bytes) -> None:
-        """Whatever is named, it is no failure, and nothing of another origin is invalidated."""
-        response = evolve(answer(), headers=Headers(((b"Location", reference), (b"Content-Location", reference))))
-        target, *others = self._invalidated(b"PUT", response)
-        self.assertEqual(target, URI)
-        for uri in others:
-            self.assertEqual(uri.lower()[:22], b"https://origin.example")
-            self.assertIn(uri[22:23], (b"", b"/", b"?"))
-            self.assertNotIn(b"#", uri)
-
-    def test_groups(self) -> None:
-        """A response to an unsafe request names groups that are void; one to a safe request cannot (RFC 9875, 3)."""
-        many = [f"a group of thirty-two letters {n:02}" for n in range(40)]
-        for case, lines, expected in (
-            ("one", ['Cache-Group-Invalidation: "a"'], [b"a"]),
-            ("several", ['Cache-Group-Invalidation: "b", "a b"'], [b"b", b"a b"]),
-            ("on several lines", ['Cache-Group-Invalidation: "a"', 'cache-group-invalidation: "B"'], [b"a", b"B"]),
-            ("parameters", ['Cache-Group-Invalidation: "a";x=1, "b";y'], [b"a", b"b"]),
-            ("many long ones", ["Cache-Group-Invalidation: " + ", ".join(f'"{name}"' for name in many)], many),
-            ("a token", ["Cache-Group-Invalidation: a"], []),
-            ("a token among strings", ['Cache-Group-Invalidation: "a", b'], []),
-            ("a list within", ['Cache-Group-Invalidation: ("a" "b")'], []),
-            ("no list", ['Cache-Group-Invalidation: "a'], []),
-            ("empty", ["Cache-Group-Invalidation:"], []),
-            ("the other field", ['Cache-Groups: "a"'], []),
-        ):
-            names = tuple(name if isinstance(name, bytes) else name.encode() for name in expected)
-            for method, status, policy, void in (
-                (b"POST", 200, RFC9111, True),
-                (b"DELETE", 204, BUDDY, True),
-                (b"GET", 200, RFC9111, False),
-                (b"QUERY", 200, RFC9111, False),
-                (b"POST", 200, BUDDY, False),
-                (b"POST", 500, RFC9111, False),
-            ):
-                arrival = _arrival(Request(method, b"/thing"), answer(*lines, status=status))
-                self.assertEqual(invalidated_groups(arrival, policy), names if void else (), (case, method, status))
-
-
-class PostTests(SynchronousTestCase):
-    """A response to POST that answers GET as well (RFC 9110, 9.3.3)."""
-
-    def test_what_it_answers(self) -> None:
-        """It is the GET of the same target by the same caller, without what was posted."""
-        asked = post(b"a", "Accept: b", "Content-Type: c", "Content-Length: 1", "Content-Encoding: d", "Cookie: e")
-        arrival = _arrival(asked, answer(MINUTE, "Content-Location: /thing"))
-        self.assertEqual(as_get(arrival, RFC9111), get("Accept: b", "Cookie: e"))
-
-    def test_conditions(self) -> None:
-        """It must be a 200, say how long it holds, and name the target as what its content is."""
-        location = "Content-Location: https://origin.example/thing"
-        for case, method, status, lines, expected in (
-            ("all of them", b"POST", 200, [MINUTE, location], True),
-            ("a relative URI", b"POST", 200, [MINUTE, "Content-Location: thing"], True),
-            ("by an expiration", b"POST", 200, [f"Expires: {at(60)}", location], True),
-            ("for this cache", b"POST", 200, ["CDN-Cache-Control: max-age=60", location], True),
-            ("for no time", b"POST", 200, ["Cache-Control: max-age=0", location], True),
-            ("no word of how long", b"POST", 200, [location], False),
-            ("a heuristic alone", b"POST", 200, [MODIFIED, location], False),
-            ("public alone", b"POST", 200, ["Cache-Control: public", location], False),
-            ("not for this cache", b"POST", 200, ["CDN-Cache-Control: public", MINUTE, location], False),
-            ("no Content-Location", b"POST", 200, [MINUTE], False),
-            ("Location", b"POST", 200, [MINUTE, "Location: /thing"], False),
-            ("another URI", b"POST", 200, [MINUTE, "Content-Location: /other"], False),
-            ("another query", b"POST", 200, [MINUTE, "Content-Location: /thing?a"], False),
-            ("another origin", b"POST", 200, [MINUTE, "Content-Location: https://other.example/thing"], False),
-            ("no URI", b"POST", 200, [MINUTE, "Content-Location: https://["], False),
-            ("another status", b"POST", 201, [MINUTE, location], False),
-            ("an error", b"POST", 404, [MINUTE, location], False),
-            ("another method", b"PUT", 200, [MINUTE, location], False),
-            ("an unknown method", b"post", 200, [MINUTE, location], False),
-            ("GET", b"GET", 200, [MINUTE, location], False),
-        ):
-            arrival = _arrival(Request(method, b"/thing"), answer(*lines, status=status))
-            self.assertEqual(as_get(arrival, RFC9111) is not None, expected, case)
-
-    def test_stored_as_such(self) -> None:
-        """It is judged and stored like any response to GET."""
-        for line, reason in ((MINUTE, None), ("Cache-Control: max-age=60, no-store", "no-store")):
-            arrival = _arrival(post(b"a"), answer(line, "Content-Location: /thing"))
-            asked = as_get(arrival, RFC9111)
-            assert asked is not None
-            conclusion = conclude(evolve(arrival, request=asked), Forward("method"), RFC9111)
-            if reason is None:
-                assert isinstance(conclusion, Store), conclusion
-                self.assertEqual(choose(get(), [conclusion.draft], RFC9111, NOW), Reuse(conclusion.draft, 0, 60))
-            else:
-                self.assertEqual(conclusion, Relay(reason))
-
-    def test_where_post_is_a_question(self) -> None:
-        """Where the responses to POST are stored for POST, they stay apart."""
-        arrival = _arrival(post(b"a"), answer(MINUTE, "Content-Location: /thing"))
-        self.assertIsNone(as_get(arrival, BUDDY))
 
 
 _GOOD = (
@@ -1206,7 +1016,7 @@ class MalformedFieldsTests(SynchronousTestCase):
                     self._check(request, response, question, policy)
 
     def _check(self, request: Request, response: Response, question: Question, policy: Policy) -> None:
-        conclusion = conclude(_arrival(request, response), question, policy)
+        conclusion = conclude(arriving(request, response), question, policy)
         match conclusion:
             case Store(draft):
                 self.assertEqual(draft.selecting, selecting_fields(request, response, policy))

@@ -7,12 +7,15 @@ from attrs import define
 from hypothesis import settings
 from hypothesis import strategies as st
 
+from buddyproxy.cache.conclude import Arrival
 from buddyproxy.cache.policy import BUDDY_TTL, IMPLIED, Policy
 from buddyproxy.cache.stored import Selecting, StoredResponse
 from buddyproxy.message import Headers, Request, Response
 
 NOW = 1_800_000_000.0
 """The moment at which things happen: Fri, 15 Jan 2027 08:00:00 GMT."""
+
+URI = b"https://origin.example/thing"
 
 RFC9111 = Policy("m", targeted=(b"cdn-cache-control",))
 BUDDY = Policy(
@@ -97,6 +100,13 @@ def answer(*lines: str, status: int = 200) -> Response:
     return Response(status, fields(*lines))
 
 
+def arriving(request: Request, response: Response, took: float = 0.0) -> Arrival:
+    """Return the arrival, at `NOW`, of `response` to a request that was sent `took` seconds before."""
+    return Arrival(
+        request=request, uri=URI, key=b"k" * 32, response=response, request_time=NOW - took, response_time=NOW
+    )
+
+
 def kept(*lines: str, age: float = 0.0, selecting: Selecting = (), status: int = 200) -> StoredResponse:
     """Return a stored response with the header fields `lines`, which arrived `age` seconds before `NOW`."""
     return StoredResponse(
@@ -104,7 +114,7 @@ def kept(*lines: str, age: float = 0.0, selecting: Selecting = (), status: int =
         selecting=selecting,
         mapping="m",
         method=b"GET",
-        uri=b"https://origin.example/thing",
+        uri=URI,
         response=answer(*lines, status=status),
         body=b"hello",
         request_time=NOW - age,
